@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def skipped(config: pytest.Config) -> list[str]:
+    """The tests that were skipped although NO_SKIPS=1 says that all are to run. xdist's workers leave it to the
+    process that started them."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("NO_SKIPS") != "1" or reporter is None or hasattr(config, "workerinput"):
+        return []
+    return [report.nodeid for report in reporter.stats.get("skipped", [])]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.exitstatus == pytest.ExitCode.OK and skipped(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for nodeid in skipped(config):
+        terminalreporter.write_line(f"NO_SKIPS=1, but this was skipped: {nodeid}", red=True)

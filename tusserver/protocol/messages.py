@@ -1,0 +1,52 @@
+"""An HTTP request and response as the protocol sees them: no connection, no body stream, only what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """One request's head.
+
+    ``upload_id`` is what follows the base path, percent-decoded; None for the base path itself. ``headers`` holds
+    (lower-case name, value) in the order of arrival. ``base_url`` is the URL of the base path as this client should
+    see it, without a final slash: absolute (``https://host/files``) or, where the outside address is not known,
+    a path (``/files``). ``has_body`` says whether a body may follow (chunked, or a Content-Length above zero).
+    ``trailers`` says whether this connection can deliver request trailers.
+    """
+
+    method: str
+    upload_id: str | None
+    headers: tuple[tuple[str, str], ...]
+    base_url: str
+    has_body: bool = False
+    trailers: bool = False
+
+    def get(self, name: str) -> str | None:
+        """The value of a header given once, by its lower-case name; None when absent.
+
+        Raises ValueError when it was given more than once (AMB-37).
+        """
+        values = self.all(name)
+        if len(values) > 1:
+            raise ValueError(name)
+        return values[0] if values else None
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header, by its lower-case name."""
+        return [value for key, value in self.headers if key == name]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """One response; ``headers`` with their names as documented (``Upload-Offset``)."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=False)
+
+    def with_headers(self, more: Iterable[tuple[str, str]]) -> Response:
+        """The same response with further headers."""
+        return Response(status=self.status, headers=(*self.headers, *more), body=self.body)

@@ -1,0 +1,243 @@
+"""An upload as a value, and every change to it as a pure function from one value to the next.
+
+The rules of this file:
+
+* Nothing here awaits, reads a clock, logs or touches a store. Time is an argument, in seconds since the epoch (UTC).
+* The offset is not stored beside the bytes that it counts: it *is* where the last part stops.
+* ``offset == length`` if and only if the upload has been COMPLETED, so that no crash can leave a full one unfinished.
+  (A new final upload over nothing but empty partial uploads is the exception until it is joined.)
+* A token is never used by two writers at once. A lease that is taken over without having been released costs its
+  token: the next writer writes under a new one, where the old one cannot touch what has been counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+ANYWHERE: Final = -1
+"""The contest of somebody who does not want to write at an offset, only wants the writer to end (HEAD, DELETE)."""
+
+
+class Status(StrEnum):
+    """What has become of an upload."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+class Kind(StrEnum):
+    """What an upload is for (tus 1.0.0, Concatenation)."""
+
+    WHOLE = "whole"
+    PARTIAL = "partial"
+    FINAL = "final"
+
+
+TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
+    Status.ACTIVE: frozenset({Status.COMPLETED, Status.CANCELLED, Status.EXPIRED}),
+    Status.COMPLETED: frozenset({Status.CANCELLED, Status.EXPIRED}),
+    Status.CANCELLED: frozenset(),
+    Status.EXPIRED: frozenset(),
+}
+"""Which status may follow which. CANCELLED and EXPIRED are tombstones: they only wait to be forgotten."""
+
+TOMBSTONES: Final = frozenset({Status.CANCELLED, Status.EXPIRED})
+
+
+class InvalidTransition(Exception):
+    """A change that no rule of this file allows: a defect of the caller, never a client's doing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Counted bytes ``[start, stop)`` of an upload that lie under the key ``token``.
+
+    Bytes lie at their own position of the *upload*, whatever the part: the byte at position p of the upload is at
+    position p under the key.
+    """
+
+    token: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Bytes in this part."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The right to write, given to one request on one process for a while.
+
+    ``expires_at`` is on the *session store's* clock, in seconds since the epoch; None asks the store to stamp
+    ``ttl`` seconds from now when it stores the value. ``contest`` is the offset from which somebody else wants to
+    write (``ANYWHERE``: to end this writer, whatever its offset), or None.
+    """
+
+    id: str
+    holder: str
+    ttl: float
+    expires_at: float | None = None
+    contest: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Concat:
+    """``Upload-Concat`` as received (``raw``, echoed byte for byte: CONC-22) and what it says."""
+
+    raw: str
+    kind: Kind
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Upload:
+    """One upload. Sizes and offsets are bytes; times are seconds since the epoch (UTC).
+
+    ``version`` is moved by the session store with each swap. ``as_of`` is the session store's clock at the moment
+    when it handed this value out; it is not stored and does not count in comparisons (compare values with
+    ``dataclasses.replace(..., as_of=0.0)`` or use ``same_as``).
+    """
+
+    id: str
+    created_at: float
+    updated_at: float
+    length: int | None = None
+    metadata: str | None = None
+    owner: str | None = None
+    concat: Concat | None = None
+    status: Status = Status.ACTIVE
+    parts: tuple[Part, ...] = ()
+    token: int = 1
+    lease: Lease | None = None
+    expires_at: float | None = None
+    completed_at: float | None = None
+    ended_at: float | None = None
+    stored: bool = True
+    version: int = 0
+    as_of: float = 0.0
+
+    # What can be read off
+
+    @property
+    def offset(self) -> int:
+        """Bytes counted so far."""
+        return self.parts[-1].stop if self.parts else 0
+
+    @property
+    def kind(self) -> Kind:
+        """What this upload is for."""
+        return self.concat.kind if self.concat else Kind.WHOLE
+
+    @property
+    def completed(self) -> bool:
+        """Whether every byte has arrived and been counted."""
+        return self.status is Status.COMPLETED
+
+    @property
+    def remaining(self) -> int | None:
+        """Bytes still to come; None while the length is deferred."""
+        return None if self.length is None else self.length - self.offset
+
+    @property
+    def leased(self) -> bool:
+        """Whether somebody may be writing: there is a lease and it has not run out on the store's clock."""
+        lease = self.lease
+        return lease is not None and (lease.expires_at is None or lease.expires_at > self.as_of)
+
+    def held_by(self, lease_id: str) -> bool:
+        """Whether the lease is still the one with this id, run out or not."""
+        return self.lease is not None and self.lease.id == lease_id
+
+    def same_as(self, other: Upload) -> bool:
+        """Whether both are one stored value, whenever each was read."""
+        return replace(self, as_of=0.0) == replace(other, as_of=0.0)
+
+    # Writing
+
+    def acquired(self, *, lease_id: str, holder: str, ttl: float) -> Upload:
+        """Give the lease to a new holder. An unreleased lease costs its token (see ``fenced``)."""
+        base = self.fenced() if self.lease is not None else self
+        return replace(base, lease=Lease(id=lease_id, holder=holder, ttl=ttl))
+
+    def renewed(self) -> Upload:
+        """Ask the store to stamp the lease anew. A contested lease is left to run out."""
+        lease = self._lease()
+        if lease.contest is not None:
+            return self
+        return replace(self, lease=replace(lease, expires_at=None))
+
+    def contested(self, offset: int) -> Upload:
+        """Ask the holder to end, because somebody wants to write from ``offset`` (or ``ANYWHERE``)."""
+        return replace(self, lease=replace(self._lease(), contest=offset))
+
+    def uncontested(self) -> Upload:
+        """The holder answers a contest for an offset that it has already passed: it stays."""
+        return replace(self, lease=replace(self._lease(), contest=None))
+
+    def released(self) -> Upload:
+        """The holder has ended and will write no more under this token; the next writer may go on under it."""
+        return replace(self, lease=None)
+
+    def fenced(self) -> Upload:
+        """Take the lease from a holder that may still be writing: its token is spent."""
+        return replace(self, lease=None, token=self.token + 1)
+
+    def advanced(self, offset: int, *, now: float) -> Upload:
+        """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload."""
+        beyond = self.length is not None and offset > self.length
+        if self.status is not Status.ACTIVE or offset < self.offset or beyond:
+            raise InvalidTransition(f"{self.status} upload at {self.offset} of {self.length} cannot go to {offset}")
+        parts = self.parts
+        if offset > self.offset:
+            part = Part(token=self.token, start=self.offset, stop=offset)
+            if parts and parts[-1].token == self.token:
+                part = replace(part, start=parts[-1].start)
+                parts = parts[:-1]
+            parts = (*parts, part)
+        moved = replace(self, parts=parts, updated_at=now)
+        return moved.to(Status.COMPLETED, now=now) if moved.remaining == 0 else moved
+
+    def with_length(self, length: int, *, now: float) -> Upload:
+        """Declare a deferred length; an upload that is already that long is complete (CREA-08, CREA-13)."""
+        if self.length is not None or length < self.offset:
+            raise InvalidTransition(f"length {length} for an upload at {self.offset} of {self.length}")
+        return replace(self, length=length).advanced(self.offset, now=now)
+
+    # Living and ending
+
+    def named(self, upload_id: str) -> Upload:
+        """A draft, given its id."""
+        return replace(self, id=upload_id)
+
+    def described(self, *, metadata: str | None, owner: str | None) -> Upload:
+        """A draft, with the metadata (as ``Upload-Metadata`` has it) and the owner that an application gives it."""
+        return replace(self, metadata=metadata, owner=owner)
+
+    def to(self, status: Status, *, now: float) -> Upload:
+        """Move to another status, as ``TRANSITIONS`` allows."""
+        if status not in TRANSITIONS[self.status]:
+            raise InvalidTransition(f"{self.status} -> {status}")
+        moved = replace(self, status=status, updated_at=now)
+        if status is Status.COMPLETED:
+            return replace(moved, completed_at=now)
+        return replace(moved, ended_at=now, lease=None)
+
+    def kept_until(self, expires_at: float | None) -> Upload:
+        """Set when the upload expires (None: never)."""
+        return replace(self, expires_at=expires_at)
+
+    def emptied(self) -> Upload:
+        """Its bytes have been deleted."""
+        return replace(self, stored=False)
+
+    def _lease(self) -> Lease:
+        if self.lease is None:
+            raise InvalidTransition("no lease")
+        return self.lease
