@@ -1,0 +1,181 @@
+"""The two stores, as contracts. A backend is right when it passes the contract suite (``tests/stores``).
+
+A **session store** is a compare-and-set register of uploads; it knows no rule of tus. A **byte store** keeps bytes
+under keys (upload, token) at positions; it knows no offset but the one in the value that it is handed. Neither knows
+HTTP. Both belong to one event loop, never block it, and raise ``StoreUnavailable`` (a Refusal) when their backend
+does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tusserver.protocol.upload import Kind, Status, Upload
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Conflict(Exception):
+    """The stored value is not the one that the change started from; read it again and decide anew."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """Which uploads; every field that is not None must hold. Times are seconds since the epoch.
+
+    ``holder``: leased to this process. ``contested``: the lease is (not) contested. ``stored``: bytes may (not) be
+    there. ``expires_before``, ``ended_before``, ``updated_before``: that time is set and below the bound.
+    """
+
+    statuses: frozenset[Status] | None = None
+    kind: Kind | None = None
+    holder: str | None = None
+    contested: bool | None = None
+    stored: bool | None = None
+    expires_before: float | None = None
+    ended_before: float | None = None
+    updated_before: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """Uploads of one status: how many, the bytes that they hold (their offsets, while ``stored``) and, over those
+    whose length is known, the bytes still to come."""
+
+    count: int = 0
+    held: int = 0
+    remaining: int = 0
+
+
+class SessionStore(Protocol):
+    """A compare-and-set register of uploads."""
+
+    async def start(self) -> None:
+        """Connect, and make what is missing (tables, indexes). Called once, in the loop that will use the store."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what ``start`` took. Called once; closing what never started is fine."""
+        ...
+
+    async def create(self, upload: Upload) -> Upload:
+        """Store a new upload (version 1, ``lease`` stamped) and return it as stored.
+
+        Raises Conflict when the id is taken.
+        """
+        ...
+
+    async def get(self, upload_id: str) -> Upload:
+        """The upload as last stored, never an older one; ``as_of`` is the store's clock. Raises UploadNotFound."""
+        ...
+
+    async def swap(self, old: Upload, new: Upload) -> Upload:
+        """Replace ``old`` by ``new`` if the stored version is still ``old.version``; return it as stored.
+
+        The stored version becomes ``old.version + 1``, whatever ``new.version`` is. A lease in ``new`` whose
+        ``expires_at`` is None is stamped ``ttl`` seconds from the store's now. Durable when it returns (as the
+        store's durability says). Raises Conflict when the version moved, UploadNotFound when the upload is gone.
+        """
+        ...
+
+    async def delete(self, upload_id: str) -> None:
+        """Forget the upload; forgetting it twice is fine."""
+        ...
+
+    def find(self, query: Query) -> AsyncIterator[Upload]:
+        """The uploads that match, oldest (``created_at``) first. Uploads may change while this goes on."""
+        ...
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        """A tally of each status that occurs."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the store answers. Raises StoreUnavailable with a sentence when it doesn't."""
+        ...
+
+
+class ByteWriter(Protocol):
+    """Writes one upload's bytes from a position on, under the token of the value that it was opened with."""
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes: the upload's offset when opened, plus what has been written since."""
+        ...
+
+    async def write(self, blocks: Sequence[Buffer]) -> None:
+        """Put the blocks down at ``position``, one after the other, and move it.
+
+        Raises StorageFull when there is no room: ``position`` then says what was written. The caller leaves the
+        blocks alone until this returns.
+        """
+        ...
+
+    async def copy(self, source: Upload, start: int, stop: int) -> None:
+        """Put the bytes ``[start, stop)`` of a stored upload down at ``position``, without reading them into memory
+        where the backend can. Raises StorageFull, BytesMissing."""
+        ...
+
+    async def flush(self) -> int:
+        """Make what has been written durable (as the store's durability says) and return the position up to which
+        it is. May run while a write does: it then speaks of what was written before it began.
+
+        Raises StorageFull or StoreUnavailable, and then goes on doing so: what is not durable must not be counted.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End; no byte is written under the token after this returns. Closing twice is fine."""
+        ...
+
+
+class ByteStore(Protocol):
+    """Keeps bytes under keys (upload, token) at positions."""
+
+    async def start(self) -> None:
+        """Make what is missing and check that the place can be written to. Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what ``start`` took."""
+        ...
+
+    async def open(self, upload: Upload) -> ByteWriter:
+        """A writer at ``upload.offset`` under ``upload.token``. The caller holds the upload's lease.
+
+        Bytes that lie beyond the offset (an uncounted tail) are overwritten, never appended to.
+        Raises StorageFull, BytesMissing.
+        """
+        ...
+
+    def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """The counted bytes ``[start, stop)``, in blocks of at most 1 MiB. Raises BytesMissing before the first
+        block or in between."""
+        ...
+
+    async def finish(self, upload: Upload) -> None:
+        """Make a COMPLETED upload's bytes one object under the upload's id. Safe to repeat, by several processes at
+        once, and to be killed in. Reading works before, during and after."""
+        ...
+
+    def unfinished(self) -> AsyncGenerator[str, None]:
+        """The ids of the uploads of which bytes lie about that ``finish`` has not made one object."""
+        ...
+
+    async def delete(self, upload: Upload) -> None:
+        """Delete every byte of the upload, counted or not, under whatever token. Deleting twice is fine."""
+        ...
+
+    async def room(self) -> int | None:
+        """Bytes that can still be stored; None when the backend has no such bound."""
+        ...
+
+    def location(self, upload: Upload) -> str | None:
+        """Where an operator or a hook finds a finished upload's bytes (a path, a bucket and key); None: nowhere."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when bytes can be stored. Raises StoreUnavailable with a sentence when they can't."""
+        ...

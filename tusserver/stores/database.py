@@ -1,0 +1,251 @@
+"""One SQLite database, worked on by one thread: what waits together is committed together.
+
+* The event loop never touches SQLite, and the thread never touches the loop but to hand answers over.
+* While one commit waits for the disk, work queues up; the thread takes all of it into the next transaction. Many
+  small changes so cost few waits for the disk, and nothing is answered before it is committed.
+* A piece of work changes rows by at most one statement, so that one that refuses leaves nothing behind for the
+  others in its transaction. After an SQLite error each is carried out again, by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from tusserver.protocol.refusals import Refusal, StorageFull, StoreUnavailable
+
+T = TypeVar("T")
+
+BUSY: Final = 10.0
+"""Seconds to wait for other processes that write to the database."""
+
+BATCH: Final = 200
+"""Pieces of work in one transaction at most: other processes wait meanwhile."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A piece of work in the queue, and what came of it. A job that ``writes`` needs a transaction."""
+
+    work: Callable[[sqlite3.Connection], Any]
+    writes: bool
+    answer: asyncio.Future[Any]
+    result: Any = None
+    error: Exception | None = None
+
+    def carry_out(self, connection: sqlite3.Connection) -> None:
+        """Do it. Raises sqlite3.Error; any other exception is what came of it."""
+        self.result = self.error = None
+        try:
+            self.result = self.work(connection)
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            self.error = error
+
+    def hand_over(self) -> None:
+        """Tell whoever waits, in the loop. Nobody does when the waiting task was cancelled."""
+        if self.answer.done():
+            return
+        if self.error is not None:
+            self.answer.set_exception(self.error)
+        else:
+            self.answer.set_result(self.result)
+
+
+class Database:
+    """``path`` is made if it is missing, as is its directory. ``prepare`` is called once, on the new connection.
+    ``durable``: a commit has reached the disk when it returns; otherwise it outlives the process only."""
+
+    def __init__(self, path: Path, *, durable: bool, prepare: Callable[[sqlite3.Connection], None]) -> None:
+        self._path = path
+        self._durable = durable
+        self._prepare = prepare
+        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Connect. Raises StoreUnavailable."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        connected = Job(lambda _: None, False, self._loop.create_future())
+        threading.Thread(target=self._serve, args=(connected,), name=f"sqlite {self._path.name}", daemon=True).start()
+        try:
+            await connected.answer
+        except (sqlite3.Error, OSError) as error:
+            raise explained(error, str(self._path)) from error
+        except asyncio.CancelledError:
+            self._queue.put(None)
+            raise
+        self._open = True
+
+    async def close(self) -> None:
+        """Carry out what is queued, and disconnect."""
+        if self._open and self._ended is not None:
+            self._open = False
+            self._queue.put(None)
+            await self._ended
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returns or raises, on the thread. Raises StoreUnavailable."""
+        return await self._do(work, writes=False)
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The same for work that changes rows, by one statement; it is committed when this returns.
+
+        ``work`` may be called again after an SQLite error. Raises StoreUnavailable, StorageFull.
+        """
+        return await self._do(work, writes=True)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+        if not self._open or self._loop is None:
+            raise StoreUnavailable
+        job = Job(work, writes, self._loop.create_future())
+        self._queue.put(job)
+        try:
+            result: T = await job.answer
+        except sqlite3.Error as error:
+            raise explained(error, self._path.name) from error
+        return result
+
+    # On the thread
+
+    def _serve(self, connected: Job) -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:
+            connected.error = error
+            self._tell(connected.hand_over)
+            return
+        self._tell(connected.hand_over)
+        with contextlib.closing(connection):
+            for batch in self._batches():
+                _carry_out(connection, batch)
+                self._tell(_hand_over, batch)
+        self._tell(self._end)
+
+    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop was closed without closing this: nobody waits
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _batches(self) -> Iterator[list[Job]]:
+        job: Job | None
+        batch: list[Job] = []
+        while (job := self._queue.get()) is not None:
+            batch.append(job)
+            if self._queue.empty() or len(batch) == BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _connect(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None)
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if _write_ahead(connection) != "wal":
+            raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+        with _transaction(connection):
+            self._prepare(connection)
+
+
+def explained(error: Exception, name: str) -> Refusal:
+    """The refusal for an error of the database called ``name``, with what to do about it."""
+    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull()
+    advice = ADVICE.get(code, f"failed ({error}); look at the disk that it is on, then try again.")
+    return StoreUnavailable(f"The session database {name} {advice}")
+
+
+ADVICE: Final = {
+    sqlite3.SQLITE_BUSY: f"was locked by another process for {BUSY:.0f} seconds; try again shortly.",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; it and its directory must be writable for the server.",
+    sqlite3.SQLITE_PERM: "cannot be opened; it and its directory must be writable for the server.",
+    sqlite3.SQLITE_READONLY: "cannot be written to; it and its directory must be writable for the server.",
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database; name another path, or move what is there away.",
+    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a copy.",
+}
+
+
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # not every sqlite3.Error is SQLite's own
+    return code & 0xFF  # without the extension, which says more than is asked here
+
+
+def _write_ahead(connection: sqlite3.Connection) -> str:
+    deadline = time.monotonic() + BUSY
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait by itself when several processes change the mode of a new database at once
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
+    try:
+        _together(connection, batch)
+    except sqlite3.Error as error:
+        if len(batch) == 1:
+            batch[0].error = error
+        else:
+            _one_by_one(connection, batch, error)
+
+
+def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3.Error) -> None:
+    locked = _code(error) == sqlite3.SQLITE_BUSY
+    for job in batch:
+        if locked and job.writes:  # that wait was long enough for all of them
+            job.error = error
+        else:
+            _carry_out(connection, [job])
+
+
+def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
+    with _transaction(connection) if any(job.writes for job in batch) else contextlib.nullcontext():
+        for job in batch:
+            job.carry_out(connection)
+
+
+def _hand_over(batch: list[Job]) -> None:
+    for job in batch:
+        job.hand_over()

@@ -1,0 +1,223 @@
+"""Bytes in a directory: any file system that can write at a position, sync and rename.
+
+* While an upload is being received, its bytes under the token T are in ``parts/<id>.<T>``, each at its own position;
+  a part that begins at X leaves the space before X empty.
+* A finished upload is ``<id>``, in the directory itself. Every byte in it is at its own position too, so whatever a part file no longer has,
+  the finished file has at the same place.
+* No locks and no hard links, which network volumes do without: who may write is decided by the session, and nobody
+  writes into a file that belongs to another's token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
+from tusserver.protocol.upload import Part, Upload
+from tusserver.stores.disk_writer import BLOCK, DiskWriter, Source, copy_range, explained, sync_directory
+
+T = TypeVar("T")
+
+THREADS: Final = 16
+
+
+class DiskBytes:
+    """A byte store (see ``ByteStore``) in the directory ``root``, which is made if it is missing.
+
+    With ``durable`` what was flushed outlives a loss of power, without it only a crash of the process.
+    """
+
+    def __init__(self, root: Path | str, *, durable: bool = True) -> None:
+        self._root = Path(root)
+        self._parts = self._root / "parts"
+        self._durable = durable
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+
+    async def start(self) -> None:
+        """See ``ByteStore``."""
+        await self._run(self._prepare)
+
+    async def close(self) -> None:
+        """See ``ByteStore``."""
+        await asyncio.to_thread(self._executor.shutdown)
+
+    async def open(self, upload: Upload) -> DiskWriter:
+        """See ``ByteStore``."""
+        fd = await self._run(lambda: self._open(upload))
+        return DiskWriter(
+            fd,
+            upload.offset,
+            executor=self._executor,
+            durable=self._durable,
+            directory=self._parts,
+            sources=self._sources,
+            open_source=self._open_source,
+        )
+
+    async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """See ``ByteStore``."""
+        sources = await self._run(lambda: self._sources(upload, start, stop))
+        for path, first, last in sources:
+            fd = await self._run(partial(self._open_source, upload, path))
+            try:
+                while first < last:
+                    block = await self._run(partial(os.pread, fd, min(BLOCK, last - first), first))
+                    if not block:
+                        raise BytesMissing
+                    first += len(block)
+                    yield block
+            finally:
+                os.close(fd)
+
+    async def finish(self, upload: Upload) -> None:
+        """See ``ByteStore``: the last part's file is filled with what earlier parts hold, and renamed."""
+        await self._run(lambda: self._finish(upload))
+
+    async def unfinished(self) -> AsyncGenerator[str, None]:
+        """See ``ByteStore``."""
+        for upload_id in await self._run(lambda: {path.name.partition(".")[0] for path in self._parts.iterdir()}):
+            yield upload_id
+
+    async def delete(self, upload: Upload) -> None:
+        """See ``ByteStore``. Part files go first: a rename that comes in between then leaves only ``<id>``."""
+        await self._run(lambda: self._delete(upload))
+
+    async def room(self) -> int | None:
+        """See ``ByteStore``."""
+
+        def measure() -> int:
+            found = os.statvfs(self._root)
+            return found.f_bavail * found.f_frsize
+
+        return await self._run(measure)
+
+    def location(self, upload: Upload) -> str | None:
+        """The path of the finished upload."""
+        return str(self._final(upload).absolute())
+
+    async def ping(self) -> None:
+        """See ``ByteStore``."""
+        await self._run(self._probe)
+
+    # In a thread
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        except FileNotFoundError as error:
+            raise BytesMissing from error
+        except OSError as error:
+            raise explained(error) from error
+
+    def _prepare(self) -> None:
+        try:
+            self._parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"Uploads cannot be stored in {self._root}: {error.strerror}. Name a directory that can be written to."
+            ) from error
+        self._probe()
+
+    def _probe(self) -> None:
+        name = self._parts / f".probe-{secrets.token_hex(8)}"
+        other = self._root / name.name
+        try:
+            with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                os.write(fd, b"probe")
+                if self._durable:
+                    os.fdatasync(fd)
+            name.rename(other)
+            other.unlink()
+        except OSError as error:
+            name.unlink(missing_ok=True)
+            raise StoreUnavailable(
+                f"Uploads cannot be stored in {self._root}: {error.strerror}. Check the volume and its permissions."
+            ) from error
+
+    def _open(self, upload: Upload) -> int:
+        counted = any(part.token == upload.token for part in upload.parts)
+        flags = os.O_RDWR | os.O_CLOEXEC | (0 if counted else os.O_CREAT)
+        return os.open(self._part(upload, upload.token), flags, 0o644)
+
+    def _open_source(self, upload: Upload, path: Path) -> int:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # finished since we looked
+            return os.open(self._final(upload), os.O_RDONLY | os.O_CLOEXEC)
+
+    def _sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
+        final = self._final(upload)
+        if final.exists():
+            return [(final, start, stop)]
+        overlaps = [(self._part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
+        return [(path, first, last) for path, first, last in overlaps if first < last]
+
+    def _finish(self, upload: Upload) -> None:
+        final = self._final(upload)
+        if not final.exists():
+            try:
+                self._join(upload, final)
+            except FileNotFoundError:
+                if not final.exists():  # another process has not finished it either
+                    raise
+        self._unlink_parts(upload)
+
+    def _join(self, upload: Upload, final: Path) -> None:
+        last = self._part(upload, upload.parts[-1].token if upload.parts else upload.token)
+        flags = os.O_RDWR | (0 if upload.parts else os.O_CREAT)
+        with _opened(last, flags) as fd:
+            for part in upload.parts[:-1]:
+                with _opened(self._part(upload, part.token), os.O_RDONLY) as source:
+                    _copy(source, fd, part.start, part.stop)
+            beyond = os.fstat(fd).st_size > upload.offset
+            if beyond:
+                os.ftruncate(fd, upload.offset)
+            if self._durable and (beyond or len(upload.parts) > 1):
+                os.fdatasync(fd)
+        last.rename(final)
+        if self._durable:
+            sync_directory(self._root)
+            sync_directory(self._parts)
+
+    def _delete(self, upload: Upload) -> None:
+        self._unlink_parts(upload)
+        self._final(upload).unlink(missing_ok=True)
+
+    def _unlink_parts(self, upload: Upload) -> None:
+        for token in range(1, upload.token + 1):
+            self._part(upload, token).unlink(missing_ok=True)
+
+    def _final(self, upload: Upload) -> Path:
+        return self._root / upload.id
+
+    def _part(self, upload: Upload, token: int) -> Path:
+        return self._parts / f"{upload.id}.{token}"
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _overlap(part: Part, start: int, stop: int) -> tuple[int, int]:
+    return max(part.start, start), min(part.stop, stop)
+
+
+def _copy(source: int, target: int, start: int, stop: int) -> None:
+    while start < stop:
+        copied = copy_range(source, target, start, start, stop - start)
+        if copied == 0:
+            raise BytesMissing
+        start += copied

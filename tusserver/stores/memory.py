@@ -1,0 +1,100 @@
+"""Sessions in the memory of one process: for trying things out and for tests. They end with the process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+
+from tusserver.protocol.refusals import UploadNotFound
+from tusserver.protocol.upload import Status, Upload
+from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.documents import as_stored
+
+
+def matches(query: Query, upload: Upload) -> bool:
+    """Whether the upload is one of those that the query asks for."""
+    lease = upload.lease
+    contested = lease is not None and lease.contest is not None
+    return (
+        (query.statuses is None or upload.status in query.statuses)
+        and query.kind in (None, upload.kind)
+        and (query.holder is None or (lease is not None and lease.holder == query.holder))
+        and query.contested in (None, contested)
+        and query.stored in (None, upload.stored)
+        and _before(upload.expires_at, query.expires_before)
+        and _before(upload.ended_at, query.ended_before)
+        and _before(upload.updated_at, query.updated_before)
+    )
+
+
+class MemorySessions:
+    """A session store (see ``SessionStore``). ``clock`` gives seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._uploads: dict[str, Upload] = {}
+
+    async def start(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    async def create(self, upload: Upload) -> Upload:
+        """See ``SessionStore``."""
+        if upload.id in self._uploads:
+            raise Conflict(upload.id)
+        return self._keep(upload, version=1)
+
+    async def get(self, upload_id: str) -> Upload:
+        """See ``SessionStore``."""
+        return replace(self._stored(upload_id), as_of=self._clock())
+
+    async def swap(self, old: Upload, new: Upload) -> Upload:
+        """See ``SessionStore``."""
+        if self._stored(old.id).version != old.version:
+            raise Conflict(old.id)
+        return self._keep(new.named(old.id), version=old.version + 1)
+
+    async def delete(self, upload_id: str) -> None:
+        """See ``SessionStore``."""
+        self._uploads.pop(upload_id, None)
+
+    async def find(self, query: Query) -> AsyncIterator[Upload]:
+        """See ``SessionStore``."""
+        found = [(upload.created_at, upload.id) for upload in self._uploads.values() if matches(query, upload)]
+        for _, upload_id in sorted(found):
+            upload = self._uploads.get(upload_id)
+            if upload is not None and matches(query, upload):
+                yield replace(upload, as_of=self._clock())
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        """See ``SessionStore``."""
+        tallies: dict[Status, Tally] = {}
+        for upload in self._uploads.values():
+            tally = tallies.get(upload.status, Tally())
+            tallies[upload.status] = Tally(
+                count=tally.count + 1,
+                held=tally.held + (upload.offset if upload.stored else 0),
+                remaining=tally.remaining + (upload.remaining or 0),
+            )
+        return tallies
+
+    async def ping(self) -> None:
+        """Memory always answers."""
+
+    def _stored(self, upload_id: str) -> Upload:
+        try:
+            return self._uploads[upload_id]
+        except KeyError:
+            raise UploadNotFound from None
+
+    def _keep(self, upload: Upload, *, version: int) -> Upload:
+        stored = as_stored(upload, version=version, now=self._clock())
+        self._uploads[stored.id] = stored
+        return stored
+
+
+def _before(moment: float | None, bound: float | None) -> bool:
+    return bound is None or (moment is not None and moment < bound)

@@ -1,0 +1,227 @@
+"""Sessions in an SQLite database, for one host: any number of its processes may share the database.
+
+The document holds the upload; the columns beside it are what is compared and searched. Both are written together.
+The store's clock is the host's.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
+from tusserver.protocol.upload import TOMBSTONES, Status, Upload
+from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.database import Database
+from tusserver.stores.documents import as_stored, from_document, to_document
+
+PAGE: Final = 200
+"""Uploads that ``find`` reads at once; other work goes on between two pages."""
+
+SCHEMA_VERSION: Final = 1
+
+# SQLite uses a partial index where the condition stands in the query word for word: see ``selection``
+ENDED: Final = f"status IN ({', '.join(sorted(repr(status.value) for status in TOMBSTONES))})"
+
+SCHEMA: Final = (
+    """CREATE TABLE IF NOT EXISTS uploads (
+        id TEXT PRIMARY KEY NOT NULL,
+        version INTEGER NOT NULL,
+        status TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        updated_at REAL NOT NULL,
+        ended_at REAL,
+        expires_at REAL,
+        holder TEXT,
+        contested INTEGER NOT NULL,
+        stored INTEGER NOT NULL,
+        offset INTEGER NOT NULL,
+        length INTEGER,
+        document TEXT NOT NULL
+    )""",
+    "CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (created_at, id)",
+    "CREATE INDEX IF NOT EXISTS uploads_by_holder ON uploads (holder, contested) WHERE holder IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS uploads_by_expiry ON uploads (status, expires_at) WHERE expires_at IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS uploads_by_end ON uploads (ended_at) WHERE ended_at IS NOT NULL",
+    f"CREATE INDEX IF NOT EXISTS uploads_to_erase ON uploads (created_at, id) WHERE stored = 1 AND {ENDED}",
+    "CREATE INDEX IF NOT EXISTS uploads_to_join ON uploads (status, created_at, id) WHERE kind = 'final'",
+)
+
+COLUMNS: Final = (
+    "version", "status", "kind", "created_at", "updated_at", "ended_at", "expires_at",
+    "holder", "contested", "stored", "offset", "length", "document",
+)  # fmt: skip
+
+INSERT: Final = (
+    f"INSERT INTO uploads (id, {', '.join(COLUMNS)}) VALUES (:id, {', '.join(f':{name}' for name in COLUMNS)}) "
+    "ON CONFLICT (id) DO NOTHING"
+)
+UPDATE: Final = (
+    f"UPDATE uploads SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id AND version = :version - 1"
+)
+TALLY: Final = """
+    SELECT status, COUNT(*), SUM(CASE WHEN stored THEN offset ELSE 0 END), COALESCE(SUM(length - offset), 0)
+    FROM uploads GROUP BY status
+"""
+
+
+class SqliteSessions:
+    """A session store (see ``SessionStore``). ``clock`` gives seconds since the epoch.
+
+    With ``durable`` a change that was acknowledged outlives a loss of power, without it only a crash of the process.
+    """
+
+    def __init__(self, path: Path | str, *, durable: bool = True, clock: Callable[[], float] = time.time) -> None:
+        path = Path(path)
+        self._clock = clock
+        self._database = Database(path, durable=durable, prepare=lambda connection: _prepare(connection, path))
+
+    async def start(self) -> None:
+        """See ``SessionStore``. Raises StoreUnavailable, also for a database that a newer version has made."""
+        await self._database.start()
+
+    async def close(self) -> None:
+        """See ``SessionStore``. What has been asked for before is carried out."""
+        await self._database.close()
+
+    async def create(self, upload: Upload) -> Upload:
+        """See ``SessionStore``."""
+
+        def work(connection: sqlite3.Connection) -> Upload:
+            stored = as_stored(upload, version=1, now=self._clock())
+            if connection.execute(INSERT, _row(stored)).rowcount == 0:
+                raise Conflict(upload.id)
+            return stored
+
+        return await self._database.write(work)
+
+    async def get(self, upload_id: str) -> Upload:
+        """See ``SessionStore``."""
+
+        def work(connection: sqlite3.Connection) -> Upload:
+            row = connection.execute("SELECT document FROM uploads WHERE id = ?", (upload_id,)).fetchone()
+            if row is None:
+                raise UploadNotFound
+            return from_document(json.loads(row[0]), self._clock())
+
+        return await self._database.read(work)
+
+    async def swap(self, old: Upload, new: Upload) -> Upload:
+        """See ``SessionStore``."""
+
+        def work(connection: sqlite3.Connection) -> Upload:
+            stored = as_stored(new.named(old.id), version=old.version + 1, now=self._clock())
+            if connection.execute(UPDATE, _row(stored)).rowcount == 0:
+                if connection.execute("SELECT 1 FROM uploads WHERE id = ?", (old.id,)).fetchone() is None:
+                    raise UploadNotFound
+                raise Conflict(old.id)
+            return stored
+
+        return await self._database.write(work)
+
+    async def delete(self, upload_id: str) -> None:
+        """See ``SessionStore``."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM uploads WHERE id = ?", (upload_id,))
+
+        await self._database.write(work)
+
+    async def find(self, query: Query) -> AsyncIterator[Upload]:
+        """See ``SessionStore``. Uploads are read in pages: a value may be as old as its page."""
+        sql, values = selection(query)
+
+        def work(connection: sqlite3.Connection) -> list[Upload]:
+            now = self._clock()
+            rows = connection.execute(sql, {**values, **after}).fetchall()
+            return [from_document(json.loads(document), now) for (document,) in rows]
+
+        after: dict[str, Any] = {"created_at": float("-inf"), "id": ""}
+        while page := await self._database.read(work):
+            for upload in page:
+                yield upload
+            if len(page) < PAGE:
+                return
+            after = {"created_at": page[-1].created_at, "id": page[-1].id}
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        """See ``SessionStore``."""
+        rows = await self._database.read(lambda connection: connection.execute(TALLY).fetchall())
+        return {Status(status): Tally(count=count, held=held, remaining=left) for status, count, held, left in rows}
+
+    async def ping(self) -> None:
+        """See ``SessionStore``."""
+        await self._database.read(lambda connection: connection.execute("SELECT 1 FROM uploads LIMIT 1").fetchone())
+
+
+def selection(query: Query) -> tuple[str, dict[str, Any]]:
+    """The SELECT for one page of what matches, and its values but for the place to go on after
+    (``:created_at``, ``:id``)."""
+    # The plus signs keep SQLite from walking through all uploads by age, for an order that costs little to make
+    bounded = query.expires_before is not None or query.ended_before is not None
+    age = "+created_at, +id" if bounded else "created_at, id"
+    conditions = [f"({age}) > (:created_at, :id)"]
+    if query.stored is not None:
+        conditions.append(f"stored = {query.stored:d}")
+    if query.statuses is not None:
+        names = sorted(repr(status.value) for status in query.statuses)
+        conditions.append(f"status IN ({', '.join(names)})")
+    if query.kind is not None:
+        conditions.append(f"kind = {query.kind.value!r}")
+    if query.contested is not None:
+        conditions.append(f"contested = {query.contested:d}")
+    values = {
+        "holder": query.holder,
+        "expires_before": query.expires_before,
+        "ended_before": query.ended_before,
+        "updated_before": query.updated_before,
+    }
+    asked = {name: value for name, value in values.items() if value is not None}
+    conditions.extend(COMPARISONS[name] for name in asked)
+    where = " AND ".join(conditions)
+    return f"SELECT document FROM uploads WHERE {where} ORDER BY {age} LIMIT {PAGE}", asked
+
+
+COMPARISONS: Final = {
+    "holder": "holder = :holder",
+    "expires_before": "expires_at < :expires_before",
+    "ended_before": "ended_at < :ended_before",
+    "updated_before": "updated_at < :updated_before",
+}
+
+
+def _row(upload: Upload) -> dict[str, Any]:
+    lease = upload.lease
+    return {
+        "id": upload.id,
+        "version": upload.version,
+        "status": upload.status.value,
+        "kind": upload.kind.value,
+        "created_at": upload.created_at,
+        "updated_at": upload.updated_at,
+        "ended_at": upload.ended_at,
+        "expires_at": upload.expires_at,
+        "holder": lease and lease.holder,
+        "contested": lease is not None and lease.contest is not None,
+        "stored": upload.stored,
+        "offset": upload.offset,
+        "length": upload.length,
+        "document": json.dumps(to_document(upload), separators=(",", ":")),
+    }
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > SCHEMA_VERSION:
+        raise StoreUnavailable(
+            f"The session database {path} was made by a newer version of the server "
+            f"(schema {found}; this one knows {SCHEMA_VERSION}): run that version."
+        )
+    for statement in SCHEMA:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
