@@ -1,0 +1,159 @@
+"""A request body as batches of blocks: bounded in memory, timed, hashed, interruptible.
+
+A task of its own reads from the server all the time, since servers drop what they have received and not delivered
+when the client goes away. Whatever ends the body early, the blocks that arrived before come out first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any
+
+from tusserver.protocol.commands import Body, Checksum
+from tusserver.protocol.refusals import BodyTimeout, ClientGone, Refusal
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+BUFFER = 256 * 1024
+HOP = 64 * 1024
+
+
+class RequestBody:
+    """The body of one request.
+
+    ``idle_timeout``: seconds without a byte after which the body ends with BodyTimeout (CORE-40). ``trailer`` gives
+    the checksum that came behind the body. ``begun``: somebody has asked for it (and thereby let the client send it).
+    ``received``: bytes that have arrived. ``complete``: it has arrived whole.
+    """
+
+    def __init__(self, receive: Receive, *, idle_timeout: float, trailer: Callable[[], Checksum] | None = None) -> None:
+        self._receive = receive
+        self._idle_timeout = idle_timeout
+        self.trailer = trailer
+        self.complete = False
+        self.begun = False
+        self.received = 0
+        self._ending: Refusal | None = None
+        self._last = False
+        self._blocks: list[bytes] = []
+        self._size = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+
+    def interrupt(self, reason: Refusal) -> None:
+        """End the body now; ``batches`` raises the reason once it has given out what arrived."""
+        if self._ending is None:
+            self._ending = reason
+        self._arrived.set()
+
+    async def batches(self) -> AsyncGenerator[list[bytes], None]:
+        """What arrives, in lists of blocks of about 256 KiB at most.
+
+        Raises ClientGone, BodyTimeout, or the reason of an interruption, after the last block that arrived.
+        """
+        self.begun = True
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._read())
+        try:
+            while await self._wait():
+                batch, self._blocks, self._size = self._blocks, [], 0
+                self._room.set()
+                yield batch
+            if self._ending is not None and not self.complete:
+                raise self._ending
+        finally:
+            self._pump.cancel()
+            self._pump = None
+
+    async def drain(self, size: int, seconds: float) -> None:
+        """Throw away up to ``size`` bytes that still arrive within ``seconds``, so that a client that is still
+        sending gets to read the answer before the connection closes."""
+        if isinstance(self._ending, ClientGone):
+            return
+        self._ending, self._last = None, False
+        with contextlib.suppress(TimeoutError, Refusal):
+            async with asyncio.timeout(seconds), contextlib.aclosing(self.batches()) as batches:
+                async for batch in batches:
+                    size -= sum(map(len, batch))
+                    if size <= 0:
+                        return
+
+    async def _wait(self) -> bool:
+        """Whether there are blocks; False when there are none and none will come."""
+        while not self._blocks:
+            if self.complete or self._last:
+                return False
+            if self._ending is not None:
+                self._last = True
+                await asyncio.sleep(0)  # the reader takes what the server has received by now
+                continue
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(self._idle_timeout):
+                    await self._arrived.wait()
+            except TimeoutError:
+                self.interrupt(BodyTimeout())
+        return True
+
+    async def _read(self) -> None:
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                return self.interrupt(ClientGone())
+            if block := message.get("body", b""):
+                self._blocks.append(block)
+                self._size += len(block)
+                self.received += len(block)
+            more = message.get("more_body", False)
+            self.complete = not more
+            self._arrived.set()
+            while self._size >= BUFFER and more:
+                self._room.clear()
+                await self._room.wait()
+
+
+class Digest:
+    """The digests that a body may turn out to need, computed off the event loop as the blocks go by.
+
+    A checksum that comes in a trailer does not say its algorithm before the body has passed, so then it is all.
+    """
+
+    def __init__(self, body: Body, algorithms: Iterable[str]) -> None:
+        names = [body.checksum.algorithm] if body.checksum else list(algorithms) if body.checksum_follows else []
+        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+
+    async def update(self, blocks: Sequence[bytes | memoryview]) -> None:
+        """Take the blocks in."""
+        if not self._hashes:
+            return
+        if sum(map(len, blocks)) < HOP:
+            self._update(blocks)
+        else:
+            await asyncio.to_thread(self._update, blocks)
+
+    def matches(self, checksum: Checksum) -> bool:
+        """Whether what passed has this checksum."""
+        return self._hashes[checksum.algorithm].digest() == checksum.digest
+
+    def _update(self, blocks: Sequence[bytes | memoryview]) -> None:
+        for known in self._hashes.values():
+            for block in blocks:
+                known.update(block)
+
+
+def cut(blocks: list[bytes], size: int | None) -> tuple[list[bytes | memoryview], bool]:
+    """The first ``size`` bytes of the blocks, and whether there were more; None: all of them."""
+    if size is None or sum(map(len, blocks)) <= size:
+        return list(blocks), False
+    taken: list[bytes | memoryview] = []
+    for block in blocks:
+        taken.append(memoryview(block)[:size])
+        size -= len(taken[-1])
+        if size == 0:
+            break
+    return taken, True

@@ -1,0 +1,253 @@
+"""The engine carries out commands against the stores. It has never heard of a header or of a status code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+from tusserver.assembly import Assembler, final_id
+from tusserver.body import RequestBody
+from tusserver.hooks import Caller, Hooks, answer, ask, tell
+from tusserver.leases import Leases, Timing
+from tusserver.metrics import Metrics
+from tusserver.protocol import rules
+from tusserver.protocol.commands import Append, Appended, Create, Created, Inspect, Inspected, Terminate, Terminated
+from tusserver.protocol.refusals import (
+    BadChecksum,
+    ChecksumMismatch,
+    LengthExceeded,
+    ShuttingDown,
+    StorageFull,
+    TooLarge,
+    TooManyUploads,
+)
+from tusserver.protocol.rules import Limits
+from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
+from tusserver.receiver import NOBODY, Receiver
+from tusserver.stores.base import ByteStore, Conflict, SessionStore
+from tusserver.sweeper import erase
+
+
+class _Complete(Exception):
+    """The upload was complete before the request could write."""
+
+    def __init__(self, upload: Upload) -> None:
+        self.upload = upload
+
+
+class Engine:
+    """Uploads, carried out. One engine per process and event loop.
+
+    ``holder`` names this process in the sessions. ``max_bodies`` bounds the bodies that are received at once.
+    ``clock`` is seconds since the epoch. Every method that takes a command may raise any Refusal.
+    """
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        storage: ByteStore,
+        *,
+        holder: str,
+        limits: Limits,
+        timing: Timing,
+        hooks: Hooks,
+        metrics: Metrics,
+        max_bodies: int = 1000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sessions = sessions
+        self.storage = storage
+        self.draining = False
+        self._limits = limits
+        self._hooks = hooks
+        self._metrics = metrics
+        self._clock = clock
+        self._max_bodies = max_bodies
+        self._bodies = 0
+        self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
+        self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
+        self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
+        self._receiver.material = self._assembler.nudge
+        self._services: list[asyncio.Task[None]] = []
+
+    # Living and ending
+
+    async def start(self) -> None:
+        """Start the stores and what runs beside the requests. Raises StoreUnavailable."""
+        await self.sessions.start()
+        await self.storage.start()
+        self._services = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._assembler.run())]
+
+    async def drain(self, seconds: float = 5.0) -> None:
+        """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown."""
+        self.draining = True
+        ends = [hold.ended.wait() for hold in self._leases.interrupt(ShuttingDown)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*ends)
+
+    async def stop(self) -> None:
+        """Drain, finish what goes on behind the answers, and close the stores."""
+        await self.drain()
+        for service in self._services:
+            service.cancel()
+        await asyncio.gather(*self._services, return_exceptions=True)
+        await self._receiver.stop()
+        await self.storage.close()
+        await self.sessions.close()
+
+    async def ping(self) -> None:
+        """Return when requests can be served. Raises ShuttingDown or StoreUnavailable with the reason."""
+        self._refuse_when_draining()
+        await self.sessions.ping()
+        await self.storage.ping()
+
+    # Commands
+
+    async def create(self, command: Create, body: RequestBody, caller: Caller = NOBODY) -> Created:
+        """Make an upload, and take in the body that came along."""
+        self._refuse_when_draining()
+        if command.concat is not None and command.concat.kind is Kind.FINAL:
+            return Created(upload=await self._create_final(command, command.concat, caller))
+        upload = rules.created(command, upload_id=_new_id(), limits=self._limits, now=self._clock())
+        upload = await self._as_allowed(upload, caller)
+        await self._check_room(upload.length)
+        if command.body is not None and command.body.size != 0 and not upload.completed:
+            return await self._create_with(upload, Append(upload_id=upload.id, offset=0, body=command.body), body, caller)
+        if command.body is not None:
+            await self._expect_nothing(body)
+        upload = await self.sessions.create(upload)
+        await self._note_creation(upload, caller)
+        if upload.completed:
+            await self._receiver.follow_up(upload, caller)
+        return Created(upload=upload, received=command.body is not None)
+
+    async def append(self, command: Append, body: RequestBody, caller: Caller = NOBODY) -> Appended:
+        """Add the body at the command's offset, once whoever writes now has ended."""
+        self._refuse_when_draining()
+        upload = await self.find(command.upload_id, caller)
+
+        def check(current: Upload) -> Upload:
+            current = rules.appendable(current, command, limits=self._limits, now=self._clock())
+            if current.completed:
+                raise _Complete(current)
+            return current
+
+        with self._receiving():
+            try:
+                hold = await self._leases.acquire(upload, check, wants=command.offset)
+            except _Complete as found:  # AMB-13
+                await self._expect_nothing(body, found.upload)
+                return Appended(upload=found.upload)
+            return Appended(upload=await self._receiver.take_in(hold, command, body, caller))
+
+    async def inspect(self, command: Inspect, caller: Caller = NOBODY) -> Inspected:
+        """The upload, once whoever writes now has saved and ended: its offset is one to go on from (AMB-22)."""
+        upload = await self.find(command.upload_id, caller)
+        if upload.kind is Kind.FINAL:
+            with contextlib.suppress(Conflict):
+                upload = await self._assembler.measured(upload)
+        else:
+            upload = await self._leases.quiet(upload)
+        return Inspected(upload=rules.alive(upload, self._clock()))
+
+    async def terminate(self, command: Terminate, caller: Caller = NOBODY) -> Terminated:
+        """Give the upload up: whoever writes now ends, and the bytes are deleted."""
+        upload = await self.find(command.upload_id, caller)
+        await ask(self._hooks.pre_terminate, self._receiver.event(upload, caller))
+        upload = await self._cancel(upload)
+        self._metrics.terminated()
+        await tell(self._hooks.post_terminate, self._receiver.event(upload, caller))
+        return Terminated(upload=upload)
+
+    async def find(self, upload_id: str, caller: Caller = NOBODY) -> Upload:
+        """The upload as it is, if it is there and the application lets the caller have it; nobody is disturbed."""
+        upload = rules.alive(await self.sessions.get(upload_id), self._clock())
+        await ask(self._hooks.authorize, self._receiver.event(upload, caller))
+        return upload
+
+    # What the commands are made of
+
+    async def _create_with(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Created:
+        with self._receiving():
+            hold = await self._leases.create(upload)
+            await self._note_creation(hold.upload, caller)
+            try:
+                return Created(upload=await self._receiver.take_in(hold, append, body, caller), received=True)
+            except (LengthExceeded, TooLarge, ChecksumMismatch, BadChecksum) as refusal:  # CWU-11, CWU-12
+                await self._cancel(hold.upload)
+                refusal.upload = None
+                raise
+
+    async def _create_final(self, command: Create, concat: Concat, caller: Caller) -> Upload:
+        partials = await self._assembler.partials(concat.parts)
+        draft = rules.joined(command, concat, partials, upload_id="", limits=self._limits, now=self._clock())
+        draft = await self._as_allowed(draft, caller)
+        for attempt in itertools.count():
+            upload_id = final_id(concat.parts, draft.metadata, draft.owner, attempt)
+            try:
+                upload = await self.sessions.create(draft.named(upload_id))
+            except Conflict:
+                upload = await self.sessions.get(upload_id)
+                if upload.status in TOMBSTONES:
+                    continue
+                return upload
+            await self._note_creation(upload, caller)
+            await self._receiver.afterwards(self._assembler.join(upload))
+            return await self.sessions.get(upload_id)
+        raise AssertionError("unreachable")
+
+    async def _as_allowed(self, draft: Upload, caller: Caller) -> Upload:
+        if self._hooks.pre_create is None:
+            return draft
+        change = await answer(self._hooks.pre_create, self._receiver.event(draft, caller))
+        return draft if change is None else change.applied_to(draft)
+
+    async def _note_creation(self, upload: Upload, caller: Caller) -> None:
+        self._metrics.created()
+        await tell(self._hooks.post_create, self._receiver.event(upload, caller))
+
+    async def _check_room(self, length: int | None) -> None:
+        room = await self.storage.room() if length else None
+        if length is not None and room is not None and length > room - self._leases.awaited:
+            raise StorageFull(f"The storage has no room for {length} bytes; try again later or send less.")
+
+    async def _expect_nothing(self, body: RequestBody, upload: Upload | None = None) -> None:
+        async with contextlib.aclosing(body.batches()) as batches:
+            async for _ in batches:
+                raise LengthExceeded(upload=upload)
+
+    async def _cancel(self, upload: Upload) -> Upload:
+        while True:
+            upload = rules.alive(await self._leases.quiet(upload), self._clock())
+            try:
+                upload = await self.sessions.swap(upload, upload.to(Status.CANCELLED, now=self._clock()))
+                break
+            except Conflict:
+                upload = await self.sessions.get(upload.id)
+        await self._receiver.see_through(erase(upload, self.sessions, self.storage))
+        return upload
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            raise ShuttingDown
+
+    @contextlib.contextmanager
+    def _receiving(self) -> Iterator[None]:
+        if self._bodies >= self._max_bodies:
+            raise TooManyUploads(retry_after=1)
+        self._bodies += 1
+        self._metrics.bodies(self._bodies)
+        try:
+            yield
+        finally:
+            self._bodies -= 1
+            self._metrics.bodies(self._bodies)
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(18)

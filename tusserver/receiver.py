@@ -1,0 +1,153 @@
+"""Receive a body under a lease, and whatever follows: counting, completing, finishing, telling the application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from tusserver.body import RequestBody
+from tusserver.hooks import Caller, Event, Hooks, ask, tell
+from tusserver.intake import Intake
+from tusserver.leases import Hold, Leases
+from tusserver.metrics import Metrics
+from tusserver.protocol import rules
+from tusserver.protocol.commands import Append
+from tusserver.protocol.headers import ALGORITHMS
+from tusserver.protocol.refusals import Refusal
+from tusserver.protocol.rules import Limits
+from tusserver.protocol.upload import Kind, Upload
+from tusserver.stores.base import ByteStore
+
+log = logging.getLogger("tusserver.receiver")
+T = TypeVar("T")
+
+NOBODY = Caller()
+AFTERWARDS = 5.0
+"""Seconds that an answer waits for what follows completion (finishing the bytes, hooks, joining)."""
+
+
+class Receiver:
+    """``material`` is called when a partial upload has become complete; ``clock`` is seconds since the epoch."""
+
+    def __init__(
+        self,
+        storage: ByteStore,
+        leases: Leases,
+        *,
+        limits: Limits,
+        hooks: Hooks,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        self.material: Callable[[], None] = lambda: None
+        self._storage = storage
+        self._leases = leases
+        self._limits = limits
+        self._hooks = hooks
+        self._metrics = metrics
+        self._clock = clock
+        self._work: set[asyncio.Task[Any]] = set()
+
+    def event(self, upload: Upload, caller: Caller) -> Event:
+        """What a hook is told about the upload."""
+        return Event(upload=upload, caller=caller, location=self._storage.location(upload))
+
+    async def take_in(self, hold: Hold, command: Append, body: RequestBody, caller: Caller) -> Upload:
+        """Receive the body under the hold, and count what arrived however it ends. The lease is given back."""
+        counts = not command.body.verified
+        intake = await self.begin(hold, counts=counts, caller=caller)
+        ending: BaseException | None = None
+        try:
+            await intake.receive(body, command, ALGORITHMS)
+        except BaseException as raised:
+            ending = raised
+        keep = ending is None or counts
+        self._metrics.received(intake.writer.position - hold.upload.offset)
+        upload = await self.see_through(
+            self.settle(intake, keep=keep, length=command.length if keep else None, caller=caller)
+        )
+        if isinstance(ending, Refusal):
+            ending.upload = upload
+        if ending is not None:
+            raise ending
+        return upload
+
+    async def begin(self, hold: Hold, *, counts: bool = True, caller: Caller = NOBODY) -> Intake:
+        """Open the bytes of a held upload. Where that is refused, the lease is given back."""
+
+        async def committed(upload: Upload) -> None:
+            self._metrics.committed()
+            await tell(self._hooks.post_receive, self.event(upload, caller))
+
+        try:
+            return await Intake.begin(
+                hold, self._storage, limits=self._limits, clock=self._clock, counts=counts, committed=committed
+            )
+        except BaseException as raised:
+            upload = await self.see_through(self._leases.release(hold))
+            if isinstance(raised, Refusal):
+                raised.upload = upload
+            raise
+
+    async def settle(
+        self, intake: Intake, *, keep: bool = True, length: int | None = None, caller: Caller = NOBODY
+    ) -> Upload:
+        """Bytes durable, then the offset (and a declared length), then the lease given back; then what completion
+        brings. With ``keep`` false nothing that arrived counts."""
+        hold = intake.hold
+        failure = await intake.settle(keep=keep)
+        offset = intake.flushed if keep else hold.upload.offset
+
+        def count(current: Upload) -> Upload:
+            return rules.counted(current, offset, limits=self._limits, now=self._clock(), length=length)
+
+        try:
+            if count(hold.upload).completed and hold.upload.kind is not Kind.PARTIAL:
+                await ask(self._hooks.pre_finish, self.event(hold.upload, caller))
+        except Refusal as refusal:
+            refusal.upload = await self._leases.release(hold)
+            raise
+        upload = await self._leases.release(hold, count)
+        await intake.committed(upload)
+        if upload.completed:
+            await self.follow_up(upload, caller)
+        if failure is not None:
+            failure.upload = upload
+            raise failure
+        return upload
+
+    async def follow_up(self, upload: Upload, caller: Caller) -> None:
+        """What a completed upload brings."""
+        self._metrics.finished()
+        await self.afterwards(self._finish(upload, caller))
+
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it to its end, even if the request is cancelled meanwhile."""
+        return await asyncio.shield(self._task(work))
+
+    async def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, and let the answer wait for it for a while only."""
+        await asyncio.wait({self._task(work)}, timeout=AFTERWARDS)
+
+    async def stop(self) -> None:
+        """Wait, for a while, for what goes on behind the answers."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=AFTERWARDS)
+
+    async def _finish(self, upload: Upload, caller: Caller) -> None:
+        try:
+            await self._storage.finish(upload)
+        except Refusal as refusal:
+            log.warning("bytes left in parts: %s", refusal.text, extra={"upload": upload.id})
+        if upload.kind is Kind.PARTIAL:  # material, not a thing of its own: CONC-03
+            self.material()
+        else:
+            await tell(self._hooks.post_finish, self.event(upload, caller))
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
