@@ -1,0 +1,47 @@
+"""SIGTERM: what arrived is saved, clients are told, and the process is gone, stalled clients or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import requests
+
+from tests.e2e.server import ServerProcess, some_bytes, wait_for
+from tests.e2e.test_interruptions import in_queue
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stalled_uploads_are_saved_and_answered(start: Callable[..., ServerProcess], workers: int) -> None:
+    server = start(workers=workers)
+    data = some_bytes(MIB)
+    uploads = [(url := server.create(MIB), server.opened_patch(url, 0, MIB)) for _ in range(5)]
+    for _, raw in uploads:
+        raw.sendall(data[:400_000])
+    wait_for(lambda: all(in_queue(raw) == 0 for _, raw in uploads))
+    seconds = server.terminate()
+    assert seconds < 3
+    for _, raw in uploads:
+        raw.settimeout(5)
+        answer = raw.recv(65536).decode()
+        assert answer.startswith("HTTP/1.1 503")
+        assert "upload-offset: 400000" in answer
+        assert "retry-after: 1" in answer
+    server.start()
+    for url, _ in uploads:
+        assert server.offset(url, timeout=2) == 400_000  # the lease was given back: nobody waits for it
+        assert server.patch(url, 400_000, data[400_000:]).status_code == 204
+        assert server.stored(url) == data
+
+
+def test_a_second_server_on_the_port_says_so(start: Callable[..., ServerProcess]) -> None:
+    server = start()
+    second = ServerProcess(server.directory, {"port": server.port}, name="second")
+    with pytest.raises(AssertionError, match="Choose others with --host and --port"):
+        # the first one answers, so look at the second's own end
+        second.start()
+        wait_for(lambda: second.process is not None and second.process.poll() is not None)
+        raise AssertionError(second.log.read_text())
+    assert requests.get(f"{server.origin}/healthz", timeout=5).ok

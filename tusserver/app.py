@@ -1,0 +1,165 @@
+"""create_app: wiring, no logic."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from tusserver.cors import Cors
+from tusserver.endpoints import Uploads
+from tusserver.engine import Engine
+from tusserver.hooks import Hooks
+from tusserver.leases import Timing
+from tusserver.metrics import Metrics
+from tusserver.origin import Origin
+from tusserver.protocol.refusals import Refusal
+from tusserver.protocol.rules import Limits
+from tusserver.protocol.tus1 import Tus1
+from tusserver.settings import Settings
+from tusserver.stores import open_byte_store, open_session_store
+from tusserver.sweeper import Sweeper
+
+
+class TusApp(Starlette):
+    """A Starlette application that serves uploads. Make one with ``create_app``.
+
+    Served by itself, its lifespan starts and stops it. Mounted in another application, either enter ``app.running()``
+    in that application's lifespan, or call ``start`` and ``stop``; a request that comes before is answered after a
+    ``start`` of its own.
+    """
+
+    def __init__(self, settings: Settings, hooks: Hooks) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.engine = build_engine(settings, hooks, self.metrics)
+        self.sweeper = build_sweeper(settings, self.engine, self.metrics)
+        self._starting = asyncio.Lock()
+        self._sweeping: asyncio.Task[None] | None = None
+        self._draining: asyncio.Task[None] | None = None
+        super().__init__(routes=self._routes(), lifespan=lambda app: self.running())
+
+    async def start(self) -> None:
+        """Start what serves the requests; starting twice is fine. Raises StoreUnavailable."""
+        async with self._starting:
+            if self._sweeping is None:
+                await self.engine.start()
+                self._sweeping = asyncio.create_task(self.sweeper.run())
+
+    def begin_drain(self) -> None:
+        """Refuse more work from now on, and have what is being received saved and answered (``ShuttingDown``), so
+        that the process can end. ``stop`` waits for it."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self.engine.drain())
+
+    async def stop(self) -> None:
+        """Drain, and stop everything; stopping what never started is fine."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await self.engine.stop()
+            self._sweeping = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Started inside, stopped after."""
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
+
+    def _routes(self) -> list[Route]:
+        base = self.settings.base_path.rstrip("/")
+        uploads = _Started(self, self._uploads(base))
+        routes = [
+            Route("/healthz", self._healthz, methods=["GET"]),
+            Route("/readyz", self._readyz, methods=["GET"]),
+        ]
+        if self.settings.metrics:
+            routes.append(Route("/metrics", self._metrics, methods=["GET"]))
+        return [*routes, Route(base or "/", uploads), Route(base + "/{upload_id:path}", uploads)]
+
+    def _uploads(self, base: str) -> Uploads:
+        settings = self.settings
+        expires = settings.expire_after is not None or settings.expire_completed_after is not None
+        return Uploads(
+            self.engine,
+            [Tus1(max_size=settings.max_size, max_metadata=settings.max_metadata, expires=expires)],
+            origin=Origin(settings.public_url, settings.trusted_proxies),
+            cors=Cors(settings.cors_origins, settings.cors_credentials),
+            metrics=self.metrics,
+            base_path=base,
+            idle_timeout=settings.idle_timeout,
+            max_header=settings.max_header,
+            inline_types=frozenset(settings.inline_types) if settings.downloads else None,
+        )
+
+    async def _healthz(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, request: Request) -> Response:
+        try:
+            await self.engine.ping()
+        except Refusal as refusal:
+            return JSONResponse({"status": "unavailable", "error": refusal.code, "message": refusal.text}, 503)
+        return JSONResponse({"status": "ok"})
+
+    async def _metrics(self, request: Request) -> Response:
+        content_type, page = await self.metrics.render(self.engine.sessions)
+        return Response(page, media_type=content_type)
+
+
+class _Started:
+    """Uploads that start the application first, where nobody has."""
+
+    def __init__(self, app: TusApp, uploads: Uploads) -> None:
+        self._app = app
+        self._uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app.start()
+        await self._uploads(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None, hooks: Hooks | None = None) -> TusApp:
+    """The tus server as a Starlette application. ``settings``: from the environment when left out."""
+    return TusApp(settings or Settings(), hooks or Hooks())
+
+
+def build_engine(settings: Settings, hooks: Hooks | None = None, metrics: Metrics | None = None) -> Engine:
+    """An engine over the stores that the settings name, not started yet."""
+    durable = settings.durability == "safe"
+    return Engine(
+        open_session_store(settings.sessions, durable=durable),
+        open_byte_store(settings.storage, durable=durable),
+        holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        limits=Limits(
+            max_size=settings.max_size,
+            expire_after=settings.expire_after,
+            expire_completed_after=settings.expire_completed_after,
+        ),
+        timing=Timing(ttl=settings.lease_ttl, beat=settings.progress_every, patience=settings.patience),
+        hooks=hooks or Hooks(),
+        metrics=metrics or Metrics(),
+        max_bodies=settings.max_uploads,
+    )
+
+
+def build_sweeper(settings: Settings, engine: Engine, metrics: Metrics | None = None) -> Sweeper:
+    """A sweeper over the engine's stores."""
+    return Sweeper(
+        engine.sessions,
+        engine.storage,
+        forget_after=settings.forget_after,
+        every=settings.sweep_every,
+        expired=metrics.expired if metrics else lambda: None,
+    )

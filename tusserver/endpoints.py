@@ -1,0 +1,253 @@
+"""ASGI request -> dialect -> engine -> dialect -> ASGI response, for the base path and every upload below it.
+
+The one place where statuses, headers, CORS, the log line and the metrics of a request come together. Nothing of a
+body is read before the request has been accepted, so that ``Expect: 100-continue`` is answered only then, and a
+refused body does not cost the client its upload time (AMB-35).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tusserver import downloads
+from tusserver.body import RequestBody
+from tusserver.cors import Cors
+from tusserver.engine import Engine
+from tusserver.hooks import Caller
+from tusserver.metrics import Metrics
+from tusserver.origin import Origin
+from tusserver.protocol.commands import Append, Command, Create, Describe, Described, Inspect, Outcome, Terminate
+from tusserver.protocol.dialect import Dialect
+from tusserver.protocol.headers import is_upload_id
+from tusserver.protocol.messages import Request, Response
+from tusserver.protocol.refusals import ClientGone, HeadersTooLarge, Refusal, ShuttingDown, UploadNotFound
+from tusserver.protocol.tus1 import method_of
+from tusserver.protocol.upload import Upload
+
+log = logging.getLogger("tusserver.requests")
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+TRAILERS = "tusserver.trailers"
+"""The ASGI extension under which ``tusserver.server`` hands over request trailers: a list that fills as they come."""
+
+LINGER_BYTES = 1024 * 1024
+LINGER_SECONDS = 1.0
+
+
+@dataclass(kw_only=True, slots=True)
+class Exchange:
+    """One request on its way to an answer, and what the log line says about it."""
+
+    scope: Scope
+    request: Request
+    method: str
+    client: str
+    body: RequestBody
+    started: float = field(default_factory=time.perf_counter)
+    upload_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    code: str | None = None
+
+
+class Uploads:
+    """The ASGI application of the base path. Give it as the endpoint of routes with the path parameter
+    ``upload_id`` (absent on the base path itself). ``max_header`` bounds the bytes of all request headers together."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        dialects: Sequence[Dialect],
+        *,
+        origin: Origin,
+        cors: Cors,
+        metrics: Metrics,
+        base_path: str,
+        idle_timeout: float,
+        max_header: int,
+        inline_types: frozenset[str] | None,
+    ) -> None:
+        self._engine = engine
+        self._dialects = dialects
+        self._origin = origin
+        self._cors = cors
+        self._metrics = metrics
+        self._base_path = base_path
+        self._idle_timeout = idle_timeout
+        self._max_header = max_header
+        self._inline_types = inline_types
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, whatever it is."""
+        exchange = self._exchange(scope, receive)
+        dialect = next((each for each in self._dialects if each.speaks(exchange.request)), self._dialects[0])
+        try:
+            self._check_size(scope)
+            if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
+                return await self._download(exchange, send)
+            response = await self._carry_out(exchange, dialect)
+        except Refusal as refusal:
+            exchange.code = refusal.code
+            response = dialect.refuse(refusal, exchange.request)
+            if refusal.upload is not None:
+                exchange.until = refusal.upload.offset
+        except Exception:
+            log.exception("request failed", extra={"method": exchange.method, "upload": exchange.upload_id})
+            exchange.code = "internal_error"
+            response = _internal_error()
+        await self._answer(exchange, response, send)
+
+    # Reading the request
+
+    def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+        trailers = scope.get("extensions", {}).get(TRAILERS)
+        request = Request(
+            method=scope["method"],
+            upload_id=scope.get("path_params", {}).get("upload_id") or None,
+            headers=headers,
+            base_url=self._origin.base_url(scope, self._base_path),
+            has_body=_has_body(headers),
+            trailers=trailers is not None,
+        )
+        return Exchange(
+            scope=scope,
+            request=request,
+            method=method_of(request.method, headers),
+            client=self._origin.client(scope),
+            body=RequestBody(receive, idle_timeout=self._idle_timeout),
+        )
+
+    def _check_size(self, scope: Scope) -> None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_header:
+            raise HeadersTooLarge
+
+    # Carrying it out
+
+    async def _carry_out(self, exchange: Exchange, dialect: Dialect) -> Response:
+        command = dialect.parse(exchange.request)
+        trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
+        if trailers is not None:
+            exchange.body.trailer = lambda: dialect.parse_trailers(
+                tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in trailers)
+            )
+        outcome = await self._outcome(command, exchange)
+        return dialect.render(outcome, exchange.request)
+
+    async def _outcome(self, command: Command, exchange: Exchange) -> Outcome:
+        caller = self._caller(exchange)
+        match command:
+            case Create():
+                created = await self._engine.create(command, exchange.body, caller)
+                self._note(exchange, created.upload, since=0)
+                return created
+            case Append():
+                exchange.upload_id = command.upload_id
+                appended = await self._engine.append(command, exchange.body, caller)
+                self._note(exchange, appended.upload, since=command.offset)
+                return appended
+            case Inspect():
+                exchange.upload_id = command.upload_id
+                inspected = await self._engine.inspect(command, caller)
+                self._note(exchange, inspected.upload)
+                return inspected
+            case Terminate():
+                exchange.upload_id = command.upload_id
+                terminated = await self._engine.terminate(command, caller)
+                self._note(exchange, terminated.upload)
+                return terminated
+            case Describe():
+                return Described()
+
+    async def _download(self, exchange: Exchange, send: Send) -> None:
+        upload_id = exchange.request.upload_id or ""
+        if not is_upload_id(upload_id):
+            raise UploadNotFound
+        upload = await self._engine.find(upload_id, self._caller(exchange))
+        self._note(exchange, upload)
+        plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
+        plan = plan.with_headers(self._cors.headers(exchange.scope["headers"], preflight=False))
+        blocks = self._engine.storage.read(upload, plan.start, plan.stop)
+        await downloads.send(plan, blocks, send)
+        self._record(exchange, plan.status)
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        return Caller(
+            method=exchange.method,
+            client=exchange.client,
+            headers=dict(exchange.request.headers),
+            scope=exchange.scope,
+        )
+
+    # Answering
+
+    async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
+        preflight = exchange.request.method == "OPTIONS"
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        headers += self._cors.headers(exchange.scope["headers"], preflight=preflight)
+        if response.status not in (204, 304):
+            headers.append((b"content-length", str(len(response.body)).encode()))
+        unread = exchange.request.has_body and not exchange.body.complete
+        if unread and exchange.scope.get("http_version", "1.1").startswith("1"):
+            headers.append((b"connection", b"close"))
+        self._record(exchange, response.status)
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if unread and not _awaits_continue(exchange):
+            await send({"type": "http.response.body", "body": response.body, "more_body": True})
+            seconds = LINGER_SECONDS / 4 if self._engine.draining else LINGER_SECONDS
+            await exchange.body.drain(LINGER_BYTES, seconds)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await send({"type": "http.response.body", "body": response.body, "more_body": False})
+
+    def _note(self, exchange: Exchange, upload: Upload, since: int | None = None) -> None:
+        exchange.upload_id = upload.id
+        exchange.since = since
+        exchange.until = upload.offset
+
+    def _record(self, exchange: Exchange, status: int) -> None:
+        seconds = time.perf_counter() - exchange.started
+        self._metrics.requested(exchange.method, status, seconds, exchange.code)
+        if not log.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "upload": exchange.upload_id,
+            "status": status,
+            "outcome": exchange.code or "ok",
+            "since": exchange.since,
+            "until": exchange.until,
+            "bytes": exchange.body.received or None,
+            "seconds": round(seconds, 4),
+            "client": exchange.client,
+        }
+        log.info(exchange.method, extra={key: value for key, value in fields.items() if value is not None})
+
+
+def _has_body(headers: tuple[tuple[str, str], ...]) -> bool:
+    return any(
+        name == "transfer-encoding" or (name == "content-length" and value.strip() not in ("", "0"))
+        for name, value in headers
+    )
+
+
+def _awaits_continue(exchange: Exchange) -> bool:
+    """Whether the client still waits for permission to send its body, so that there is nothing to drain."""
+    expects = any(value.lower() == "100-continue" for value in exchange.request.all("expect"))
+    return expects and not exchange.body.begun
+
+
+def _internal_error() -> Response:
+    message = "Something went wrong here; it has been logged. Try again later."
+    return Response(
+        status=500,
+        headers=(("Tus-Resumable", "1.0.0"), ("Content-Type", "application/json"), ("Cache-Control", "no-store")),
+        body=json.dumps({"error": "internal_error", "message": message}).encode(),
+    )

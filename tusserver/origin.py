@@ -1,0 +1,92 @@
+"""Where clients see this server: the outside URL of the base path, and the client's address.
+
+What a proxy says in ``Forwarded`` or ``X-Forwarded-*`` counts only when the proxy is trusted (AMB-17). When somebody
+untrusted says it, a proxy is evidently in front and nobody told us: the answer is then a relative reference, which is
+right behind any proxy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, Final
+from urllib.parse import quote
+
+SAID_BY_PROXIES: Final = ("forwarded", "x-forwarded-host", "x-forwarded-proto")
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PAIR = re.compile(r'\s*([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]*)\s*')
+
+Scope = Mapping[str, Any]
+
+
+class Origin:
+    """``public_url``: the server's outside URL without the base path, when it is known. ``trusted_proxies``: IP
+    addresses and networks, ``*`` for any peer, ``unix`` for a peer without an address."""
+
+    def __init__(self, public_url: str | None = None, trusted_proxies: Sequence[str] = ()) -> None:
+        self._public_url = public_url.rstrip("/") if public_url else None
+        self._trust_all = "*" in trusted_proxies
+        self._trust_unix = "unix" in trusted_proxies
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(each, strict=False) for each in trusted_proxies if each not in ("*", "unix")
+        ]
+
+    def base_url(self, scope: Scope, base_path: str) -> str:
+        """The URL of the base path as this client should see it, without a final slash; only a path where the
+        outside address is not known (AMB-16)."""
+        if self._public_url is not None:
+            return self._public_url + base_path
+        path = quote(scope.get("root_path", "").rstrip("/"), safe="/%:@!$&'()*+,;=~") + base_path
+        headers = _last_values(scope)
+        scheme, host = scope.get("scheme", "http"), headers.get("host", "")
+        if any(name in headers for name in SAID_BY_PROXIES):
+            if not self._trusted(_peer(scope)):
+                return path
+            scheme, host = _forwarded(headers, scheme, host)
+        if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+            return path
+        return f"{scheme}://{host}{path}"
+
+    def client(self, scope: Scope) -> str:
+        """The client's address, for the log: the last one in ``X-Forwarded-For`` that is not a trusted proxy's."""
+        peer = _peer(scope)
+        if not self._trusted(peer):
+            return peer or "unix"
+        said = _last_values(scope).get("x-forwarded-for", "")
+        hops = [hop.strip() for hop in said.split(",") if hop.strip()]
+        for hop in reversed(hops):
+            if self._trust_all or not self._trusted(hop):
+                return hop[:64]
+        return peer or "unix"
+
+    def _trusted(self, address: str | None) -> bool:
+        if self._trust_all:
+            return True
+        if address is None:
+            return self._trust_unix
+        try:
+            parsed = ip_address(address.strip("[]"))
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
+
+
+def _forwarded(headers: Mapping[str, str], scheme: str, host: str) -> tuple[str, str]:
+    """What the nearest proxy says: its own entry is the last one of each list."""
+    if "forwarded" in headers:
+        entry = headers["forwarded"].rsplit(",", 1)[-1]
+        said = {name.lower(): value.strip('"') for name, value in _PAIR.findall(entry)}
+        return said.get("proto", scheme).lower(), said.get("host", host)
+    proto = headers.get("x-forwarded-proto", scheme).rsplit(",", 1)[-1]
+    return proto.strip().lower(), headers.get("x-forwarded-host", host).rsplit(",", 1)[-1].strip()
+
+
+def _peer(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+def _last_values(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
