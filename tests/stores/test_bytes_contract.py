@@ -1,0 +1,289 @@
+"""The contract of a byte store (``tusserver.stores.base.ByteStore``), for every backend there is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stores.sessions import an_upload
+from tusserver.protocol.refusals import BytesMissing, Refusal, StoreUnavailable
+from tusserver.protocol.upload import Upload
+from tusserver.stores.base import ByteStore
+from tusserver.stores.disk import DiskBytes
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+Opener = Callable[[], ByteStore]
+
+BACKENDS: dict[str, Callable[[Path], ByteStore]] = {
+    "disk": lambda path: DiskBytes(path / "uploads"),
+    "disk-page-cache": lambda path: DiskBytes(path / "uploads", durable=False),
+}
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """Opens stores over one place; each is what one more process would have."""
+    return lambda: BACKENDS[request.param](tmp_path)
+
+
+@pytest.fixture
+async def store(opener: Opener, anyio_backend: str) -> AsyncIterator[ByteStore]:
+    store = opener()
+    await store.start()
+    yield store
+    await store.close()
+
+
+def some(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+async def put(store: ByteStore, upload: Upload, data: bytes, *, count: bool = True) -> Upload:
+    """Write, flush, close and count."""
+    writer = await store.open(upload)
+    await writer.write([data])
+    assert writer.position == upload.offset + len(data)
+    assert await writer.flush() == writer.position
+    await writer.close()
+    return upload.advanced(writer.position, now=1) if count else upload
+
+
+async def read(store: ByteStore, upload: Upload, start: int = 0, stop: int | None = None) -> bytes:
+    return b"".join([block async for block in store.read(upload, start, upload.offset if stop is None else stop)])
+
+
+async def unfinished(store: ByteStore) -> set[str]:
+    return {upload_id async for upload_id in store.unfinished()}
+
+
+async def test_what_was_written_is_read(store: ByteStore) -> None:
+    data = some(3 * MIB + 1)
+    upload = await put(store, an_upload(length=len(data)), data)
+    assert await read(store, upload) == data
+    await store.finish(upload)
+    assert await read(store, upload) == data
+
+
+async def test_blocks_are_put_one_after_the_other(store: ByteStore) -> None:
+    data = some(10_000)
+    writer = await store.open(an_upload())
+    blocks = [memoryview(data)[at : at + 7] for at in range(0, len(data), 7)]
+    await writer.write(blocks)
+    assert writer.position == len(data)
+    await writer.write([])
+    await writer.flush()
+    await writer.close()
+    assert await read(store, an_upload().advanced(len(data), now=1)) == data
+
+
+async def test_nothing_is_read_in_blocks_above_a_mebibyte(store: ByteStore) -> None:
+    upload = await put(store, an_upload(), some(2 * MIB + 5))
+    assert max([len(block) async for block in store.read(upload, 0, upload.offset)]) <= MIB
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (0, 1), (5, 5), (99, 100), (10, 60), (0, 100), (30, 31)])
+async def test_ranges_across_parts(store: ByteStore, start: int, stop: int) -> None:
+    data = some(100)
+    upload = await put(store, an_upload(length=100), data[:30])
+    upload = await put(store, upload.fenced(), data[30:31])
+    upload = await put(store, upload.fenced(), data[31:])
+    assert len(upload.parts) == 3 and upload.completed
+    assert await read(store, upload, start, stop) == data[start:stop]
+    await store.finish(upload)
+    assert await read(store, upload, start, stop) == data[start:stop]
+
+
+async def test_an_uncounted_tail_is_written_over(store: ByteStore) -> None:
+    upload = await put(store, an_upload(length=20), b"0123456789")
+    await put(store, upload, b"uncounted!", count=False)
+    upload = await put(store, upload, b"ABCDE")
+    upload = await put(store, upload, b"FGHIJ")
+    await store.finish(upload)
+    assert await read(store, upload) == b"0123456789ABCDEFGHIJ"
+
+
+async def test_an_uncounted_tail_beyond_the_length_is_cut(store: ByteStore) -> None:
+    upload = await put(store, an_upload(), b"01234")
+    await put(store, upload, b"much more than there will ever be", count=False)
+    upload = upload.with_length(5, now=2)
+    await store.finish(upload)
+    assert await read(store, upload) == b"01234"
+    with pytest.raises(BytesMissing):
+        await read(store, upload, 0, 6)
+
+
+async def test_a_stale_writer_touches_nothing_that_counts(store: ByteStore) -> None:
+    upload = await put(store, an_upload(length=20), b"01234")
+    stale = await store.open(upload)
+    await stale.write([b"st"])
+    taken = await put(store, upload.fenced(), b"56789")
+    await stale.write([b"ale" * 10])
+    await stale.flush()
+    taken = await put(store, taken, b"ABCDEFGHIJ")
+    assert await read(store, taken) == b"0123456789ABCDEFGHIJ"
+    await store.finish(taken)
+    await stale.write([b"still there"])
+    await stale.flush()
+    await stale.close()
+    assert await read(store, taken) == b"0123456789ABCDEFGHIJ"
+    assert await unfinished(store) == set()
+
+
+async def test_an_empty_upload(store: ByteStore) -> None:
+    upload = an_upload(length=0).advanced(0, now=1)
+    await store.finish(upload)
+    await store.finish(upload)
+    assert await read(store, upload) == b""
+
+
+async def test_finishing_is_seen_and_may_be_repeated(store: ByteStore) -> None:
+    upload = await put(store, an_upload(length=5), b"01234")
+    assert await unfinished(store) == {upload.id}
+    for _ in range(3):
+        await store.finish(upload)
+        assert await unfinished(store) == set()
+        assert await read(store, upload) == b"01234"
+
+
+async def test_several_processes_finish_at_once_while_others_read(opener: Opener, store: ByteStore) -> None:
+    others = [opener() for _ in range(3)]
+    for other in others:
+        await other.start()
+    for number in range(20):
+        data = some(3 * 200_000, number)
+        upload = await put(store, an_upload(f"upload-{number}", length=len(data)), data[:200_000])
+        upload = await put(store, upload.fenced(), data[200_000:400_000])
+        upload = await put(store, upload.fenced(), data[400_000:])
+        found = await asyncio.gather(
+            *(other.finish(upload) for other in others), *(read(other, upload) for other in (store, *others))
+        )
+        assert [each for each in found if each is not None] == [data] * 4
+        assert await unfinished(store) == set()
+    for other in others:
+        await other.close()
+
+
+async def test_deleting(store: ByteStore) -> None:
+    await store.delete(an_upload("never-was"))
+    for finish in (False, True):
+        upload = await put(store, an_upload(length=10), b"01234")
+        upload = await put(store, upload.fenced(), b"56789")
+        if finish:
+            await store.finish(upload)
+        for _ in range(2):
+            await store.delete(upload)
+            assert await unfinished(store) == set()
+            with pytest.raises(BytesMissing):
+                await read(store, upload)
+
+
+async def test_deleting_under_a_writer(store: ByteStore) -> None:
+    upload = an_upload(length=10)
+    writer = await store.open(upload)
+    await writer.write([b"01234"])
+    await store.delete(upload)
+    with contextlib.suppress(Refusal):
+        await writer.write([b"56789"])
+        await writer.flush()
+    await writer.close()
+    assert await unfinished(store) == set()
+
+
+async def test_counted_bytes_that_are_gone_are_missed_at_once(store: ByteStore) -> None:
+    upload = await put(store, an_upload(length=10), b"01234")
+    await store.delete(upload)
+    with pytest.raises(BytesMissing):
+        await store.open(upload)
+    with pytest.raises(BytesMissing):
+        await store.finish(upload.advanced(10, now=2))
+
+
+@pytest.mark.requirement("CONC-07", "CONC-15")
+async def test_copying(store: ByteStore) -> None:
+    first, second = some(300_000, 1), some(2 * MIB, 2)
+    one = await put(store, an_upload("one", length=len(first)), first)
+    await store.finish(one)
+    two = await put(store, an_upload("two", length=len(second)), second[:MIB])
+    two = await put(store, two.fenced(), second[MIB:])
+    final = an_upload("final", length=len(first) + 2 * len(second))
+    writer = await store.open(final)
+    await writer.copy(two, 0, len(second))
+    await writer.copy(one, 0, 100_000)
+    await writer.copy(one, 100_000, len(first))
+    await writer.copy(two, 0, len(second))
+    assert writer.position == await writer.flush() == final.length
+    await writer.close()
+    final = final.advanced(writer.position, now=1)
+    await store.finish(final)
+    assert await read(store, final) == second + first + second
+    assert await read(store, one) == first and await read(store, two) == second
+
+
+async def test_copying_what_is_not_there(store: ByteStore) -> None:
+    gone = an_upload("gone").advanced(10, now=1)
+    writer = await store.open(an_upload("final"))
+    with pytest.raises(BytesMissing):
+        await writer.copy(gone, 0, 10)
+    assert writer.position == 0
+    await writer.close()
+
+
+async def test_nothing_is_written_after_closing(store: ByteStore) -> None:
+    data = some(20 * MIB)
+    upload = an_upload(length=len(data))
+    writer = await store.open(upload)
+    writing = asyncio.create_task(writer.write([data]))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await writing
+    await writer.close()
+    after = writer.position
+    other = await store.open(upload)
+    await other.write([b"x" * len(data)])
+    await other.flush()
+    await other.close()
+    assert writer.position == after
+    assert await read(store, upload.advanced(len(data), now=1)) == b"x" * len(data)
+    await writer.close()
+    with pytest.raises(StoreUnavailable):
+        await writer.write([b"late"])
+
+
+async def test_flushing_while_writing_speaks_of_what_was_written_before(store: ByteStore) -> None:
+    writer = await store.open(an_upload())
+    await writer.write([some(MIB)])
+    writing = asyncio.create_task(writer.write([some(8 * MIB)]))
+    flushed = await asyncio.gather(*(writer.flush() for _ in range(5)))
+    assert all(MIB <= position <= 9 * MIB for position in flushed)
+    await writing
+    assert await writer.flush() == 9 * MIB
+    await writer.close()
+
+
+async def test_room_and_ping(store: ByteStore) -> None:
+    room = await store.room()
+    assert room is None or room > 0
+    await store.ping()
+    assert await unfinished(store) == set()
+
+
+async def test_many_uploads_at_once(store: ByteStore) -> None:
+    async def one(number: int) -> None:
+        data = some(50_000, number)
+        upload = an_upload(f"upload-{number}", length=len(data))
+        for at in range(0, len(data), 10_000):
+            upload = await put(store, upload, data[at : at + 10_000])
+        await store.finish(upload)
+        assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
+
+    await asyncio.gather(*(one(number) for number in range(50)))

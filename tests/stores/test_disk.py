@@ -1,0 +1,181 @@
+"""What only a byte store on a disk has: a full disk, syncs that fail, names, the kernel's copies."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores.sessions import an_upload
+from tests.stores.test_bytes_contract import put, read, some, unfinished
+from tusserver.protocol.refusals import StorageFull, StoreUnavailable
+from tusserver.stores.disk import DiskBytes
+from tusserver.stores.documents import to_document
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+async def store(tmp_path: Path, anyio_backend: str) -> AsyncIterator[DiskBytes]:
+    store = DiskBytes(tmp_path / "uploads")
+    await store.start()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB; only root can make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a small file system (run as root): {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+async def test_a_full_disk_keeps_what_fits_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+    store = DiskBytes(small_disk)
+    await store.start()
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (MIB // 2))
+    data = some(800_000)
+    upload = an_upload(length=len(data))
+    writer = await store.open(upload)
+    with pytest.raises(StorageFull):
+        await writer.write([data])
+    kept = await writer.flush()
+    assert 0 < kept == writer.position < len(data)
+    await writer.close()
+    upload = upload.advanced(kept, now=1)
+    room = await store.room()
+    assert room is not None and room < len(data)
+    ballast.unlink()
+    upload = await put(store, upload, data[kept:])
+    await store.finish(upload)
+    assert await read(store, upload) == data
+    await store.close()
+
+
+async def test_what_could_not_be_synced_is_never_called_durable(
+    store: DiskBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await store.open(an_upload())
+    await writer.write([b"one"])
+    assert await writer.flush() == 3
+    await writer.write([b"two"])
+    sync = os.fdatasync
+
+    def failing(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    with pytest.raises(StoreUnavailable):
+        await writer.flush()
+    monkeypatch.setattr(os, "fdatasync", sync)
+    for _ in range(2):  # the kernel reports such an error once; the second sync would succeed and mean nothing
+        with pytest.raises(StoreUnavailable):
+            await writer.flush()
+    await writer.close()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+async def test_the_disk_is_waited_for_only_where_it_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synced: list[str] = []
+
+    def counting(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def counted(fd: int) -> None:
+            synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+            sync(fd)
+
+        return counted
+
+    store = DiskBytes(tmp_path / "uploads", durable=durable)
+    await store.start()
+    monkeypatch.setattr(os, "fdatasync", counting(os.fdatasync))
+    monkeypatch.setattr(os, "fsync", counting(os.fsync))
+    writer = await store.open(an_upload("one", length=6))
+    await writer.write([b"abc"])
+    await writer.flush()
+    assert synced == (["one.1", "parts"] if durable else [])
+    await writer.flush()
+    assert synced == (["one.1", "parts"] if durable else [])
+    await writer.write([b"def"])
+    await writer.flush()
+    assert synced == (["one.1", "parts", "one.1"] if durable else [])
+    await writer.close()
+    await store.finish(an_upload("one", length=6).advanced(6, now=1))
+    assert synced[3:] == (["uploads", "parts"] if durable else [])
+    await store.close()
+
+
+async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path) -> None:
+    for attempt in range(12):
+        data = some(12 * MIB, attempt)
+        upload = an_upload(f"upload-{attempt}", length=len(data))
+        for start in range(0, len(data), 4 * MIB):
+            upload = await put(store, upload, data[start : start + 4 * MIB])
+            upload = upload.fenced() if not upload.completed else upload
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.stores.finisher", str(tmp_path / "uploads")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.write(json.dumps(to_document(upload)).encode())
+        process.stdin.close()
+        time.sleep(random.Random(attempt).uniform(0, 0.03))  # the moment is what varies
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
+        await store.finish(upload)
+        assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
+        assert await unfinished(store) == set()
+
+
+async def test_copying_takes_no_memory(store: DiskBytes) -> None:
+    source = await put(store, an_upload("source"), some(64 * MIB))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    writer = await store.open(an_upload("copy"))
+    for _ in range(4):
+        await writer.copy(source, 0, source.offset)
+    await writer.close()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024  # KiB
+
+
+async def test_where_a_finished_upload_is(store: DiskBytes, tmp_path: Path) -> None:
+    upload = await put(store, an_upload("the-upload", length=3), b"abc")
+    await store.finish(upload)
+    assert store.location(upload) == str(tmp_path / "uploads" / "the-upload")
+    assert (tmp_path / "uploads" / "the-upload").read_bytes() == b"abc"
+
+
+async def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    store = DiskBytes(tmp_path / "a-file" / "uploads")
+    with pytest.raises(StoreUnavailable, match=r"a-file/uploads.*Name a directory"):
+        await store.start()
+    await store.close()
+
+
+async def test_a_place_that_has_gone_is_named(store: DiskBytes, tmp_path: Path) -> None:
+    (tmp_path / "uploads").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable, match="Check the volume"):
+        await store.ping()
