@@ -1,0 +1,47 @@
+# Everything starts here: `make run` in a fresh checkout serves uploads, `make test` tests it.
+
+PY := .venv/bin/python
+RUN := .venv/.run-$(shell cksum requirements.lock scripts/setup | cksum | cut -d ' ' -f 1)
+READY := .venv/.test-$(shell cat requirements-test.lock pyproject.toml scripts/setup tests/clients/package-lock.json | cksum | cut -d ' ' -f 1)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check docs bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUN) ## Serve uploads; options in ARGS="--port 8080 --max-size 5GiB"
+	@exec $(PY) -m tusserver serve $(ARGS)
+
+test: $(READY) ## Run the tests; what to run in ARGS="tests/protocol -k offset"
+	@$(PY) -m pytest $(ARGS)
+
+check: $(READY) ## Lint, check types, and that docs and tests fit the code
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	$(PY) scripts/settings_table.py --check
+	$(PY) scripts/status_diagram.py --check
+	$(PY) scripts/requirements_coverage.py
+
+docs: $(READY) ## Write what the docs take from the code
+	$(PY) scripts/settings_table.py
+	$(PY) scripts/status_diagram.py
+
+bench: $(READY) ## Measure; options in ARGS
+	@$(PY) -m bench $(ARGS)
+
+lock: ## Choose the newest versions anew and lock them (needs uv)
+	scripts/lock
+
+clean: ## Remove the environment and caches, not data/
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist tests/clients/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN):
+	@scripts/setup run
+	@rm -f .venv/.run-* && touch $@
+
+$(READY):
+	@scripts/setup test
+	@rm -f .venv/.test-* && touch $@
