@@ -1,0 +1,99 @@
+"""How logs look: lines for people on a terminal, JSON for machines. The package itself only uses stdlib logging.
+
+``log.info("swept", extra={"expired": 3})`` becomes ``{"time": "2026-01-31T12:00:00.000Z", "level": "info", "logger":
+"tusserver.sweeper", "event": "swept", "expired": 3}``.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from structlog.processors import JSONRenderer, format_exc_info
+from structlog.stdlib import ExtraAdder, ProcessorFormatter
+from structlog.typing import Processor
+
+Fields = MutableMapping[str, Any]
+
+
+def configure(log_format: str, level: str) -> None:
+    """Let this process log so: ``log_format`` is auto, console or json; ``level`` the least that is logged."""
+    logging.config.dictConfig(log_config(log_format, level))
+
+
+def log_config(log_format: str, level: str) -> dict[str, Any]:
+    """The same as a dict for ``logging.config.dictConfig``, which worker processes can be given.
+
+    Everything goes to stderr. uvicorn's access log is off: there is one line for each request already.
+    """
+    threshold = level.upper()
+    quiet: dict[str, Any] = {"handlers": [], "propagate": False}
+    through: dict[str, Any] = {"handlers": [], "propagate": True}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"default": {"()": "tusserver.logs.formatter", "log_format": resolved(log_format)}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "default"}
+        },
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+        "loggers": {
+            "tusserver": {**through, "level": threshold},
+            "uvicorn": {**through, "level": threshold},
+            "uvicorn.error": {**through, "level": threshold},
+            "uvicorn.access": quiet,
+        },
+    }
+
+
+def resolved(log_format: str) -> str:
+    """``auto`` decided: console where stderr is a terminal, JSON elsewhere."""
+    if log_format != "auto":
+        return log_format
+    return "console" if sys.stderr.isatty() else "json"
+
+
+def formatter(log_format: str) -> logging.Formatter:
+    """The formatter for ``console`` or ``json``."""
+    return ProcessorFormatter(processors=_json() if log_format == "json" else _console())
+
+
+def _json() -> list[Processor]:
+    return [_describe, ExtraAdder(), format_exc_info, _clean, JSONRenderer(default=str)]
+
+
+def _console() -> list[Processor]:
+    colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )
+    return [_describe, ExtraAdder(), _shorten, _clean, renderer]
+
+
+def _describe(logger: Any, method: str, fields: Fields) -> Fields:
+    record: logging.LogRecord = fields["_record"]
+    time = datetime.fromtimestamp(record.created, UTC)
+    return {
+        "time": time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        **fields,
+    }
+
+
+def _shorten(logger: Any, method: str, fields: Fields) -> Fields:
+    record: logging.LogRecord = fields["_record"]
+    fields["time"] = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+    del fields["logger"]
+    return fields
+
+
+def _clean(logger: Any, method: str, fields: Fields) -> Fields:
+    internal = ("_record", "_from_structlog", "color_message")
+    return {name: value for name, value in fields.items() if name not in internal}
