@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from tusserver.intake import Intake
@@ -33,7 +32,7 @@ def final_id(partials: Sequence[str], metadata: str | None, owner: str | None, a
     """The id of the final upload over these partial uploads: the same request gives the same id, so that repeating
     it copies nothing twice. As hard to guess as the ids of the partial uploads are."""
     said = "\n".join(["final", *partials, metadata or "", owner or "", str(attempt)])
-    return urlsafe_b64encode(hashlib.sha256(said.encode()).digest()[:18]).decode()
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 class Assembler:

@@ -25,7 +25,7 @@ from tusserver.protocol.commands import Append, Command, Create, Describe, Descr
 from tusserver.protocol.dialect import Dialect
 from tusserver.protocol.headers import is_upload_id
 from tusserver.protocol.messages import Request, Response
-from tusserver.protocol.refusals import ClientGone, HeadersTooLarge, Refusal, ShuttingDown, UploadNotFound
+from tusserver.protocol.refusals import HeadersTooLarge, Refusal, UploadNotFound
 from tusserver.protocol.tus1 import method_of
 from tusserver.protocol.upload import Upload
 

@@ -117,7 +117,8 @@ class Engine:
         upload = await self._as_allowed(upload, caller)
         await self._check_room(upload.length)
         if command.body is not None and command.body.size != 0 and not upload.completed:
-            return await self._create_with(upload, Append(upload_id=upload.id, offset=0, body=command.body), body, caller)
+            append = Append(upload_id=upload.id, offset=0, body=command.body)
+            return await self._create_with(upload, append, body, caller)
         if command.body is not None:
             await self._expect_nothing(body)
         upload = await self.sessions.create(upload)
@@ -250,4 +251,4 @@ class Engine:
 
 
 def _new_id() -> str:
-    return secrets.token_urlsafe(18)
+    return secrets.token_hex(16)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tusserver.body import Digest, RequestBody, cut
-from tusserver.leases import Hold
+from tusserver.hold import Hold
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
 from tusserver.protocol.refusals import ChecksumMismatch, Refusal

@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tusserver.body import RequestBody
+from tusserver.hold import Hold
 from tusserver.hooks import Caller, Event, Hooks, ask, tell
 from tusserver.intake import Intake
-from tusserver.leases import Hold, Leases
+from tusserver.leases import Leases
 from tusserver.metrics import Metrics
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append

@@ -16,6 +16,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import socket
 import ssl
 import stat
@@ -130,8 +131,8 @@ class UploadProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         body = message.encode()
-        head = f"HTTP/1.1 {status} \r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        head = f"HTTP/1.1 {status} \r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\nconnection: close"
+        self.transport.write(head.encode() + b"\r\n\r\n" + body)
         self.transport.close()
 
 
@@ -163,6 +164,8 @@ def serve(settings: Settings) -> int:
         if settings.workers > 1:
             Multiprocess(config, sockets=[listener]).run()
         else:
+            for signal_number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signal_number, _leave)
             uvicorn.Server(config).run(sockets=[listener])
     return 0
 
@@ -203,6 +206,11 @@ def _check(settings: Settings) -> None:
             raise CannotServe(f"The TLS certificate and key cannot be used: {error}.") from error
 
 
+def _leave(signal_number: int, frame: object) -> None:
+    """uvicorn raises the signal again once it has shut down: end in order, so that what was taken is given back."""
+    raise SystemExit(0)
+
+
 @contextlib.contextmanager
 def _listening(settings: Settings) -> Iterator[socket.socket]:
     if settings.unix_socket is None:
@@ -211,8 +219,10 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         return
     path = Path(settings.unix_socket)
     with _listen_at(path) as listener:
-        yield listener
-    path.unlink(missing_ok=True)
+        try:
+            yield listener
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -69,10 +69,13 @@ class ServerProcess:
         }
         self.environment = {f"TUSSERVER_{key.upper()}": str(value) for key, value in named.items()}
         self.process: subprocess.Popen[bytes] | None = None
+        self.unix_socket = settings.get("unix_socket")
+        self.scheme = "https" if "tls_certificate" in settings else "http"
+        self.connections: list[socket.socket] = []
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
@@ -100,9 +103,16 @@ class ServerProcess:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()
         try:
+            if self.unix_socket or self.scheme == "https":
+                return self.listens()
             return requests.get(f"{self.origin}/healthz", timeout=2).ok
-        except requests.RequestException:
+        except (requests.RequestException, OSError):
             return False
+
+    def listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX if self.unix_socket else socket.AF_INET) as probe:
+            probe.connect(str(self.unix_socket) if self.unix_socket else ("127.0.0.1", self.port))
+            return "Application startup complete" in self.log.read_text()
 
     def kill(self) -> None:
         """kill -9."""
@@ -119,6 +129,8 @@ class ServerProcess:
         return time.monotonic() - started
 
     def stop(self) -> None:
+        for connection in self.connections:
+            connection.close()
         if self.process is not None and self.process.poll() is None:
             try:
                 self.terminate()
@@ -161,6 +173,7 @@ class ServerProcess:
     def opened_patch(self, url: str, offset: int, size: int, **headers: str) -> socket.socket:
         """A PATCH of ``size`` bytes of which only the head has been sent."""
         raw = socket.create_connection(("127.0.0.1", self.port))
+        self.connections.append(raw)
         lines = [
             f"PATCH {url[len(self.origin) :]} HTTP/1.1",
             f"Host: 127.0.0.1:{self.port}",

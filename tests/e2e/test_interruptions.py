@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import requests
@@ -32,10 +36,12 @@ def reset(raw: socket.socket) -> None:
 
 def in_queue(raw: socket.socket) -> int:
     """Bytes that this socket's peer has not acknowledged yet."""
-    import fcntl
-    import termios
-
     return int(struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
+
+
+def delivered(raw: socket.socket) -> bool:
+    """Whether the peer's kernel has everything."""
+    return in_queue(raw) == 0
 
 
 @pytest.mark.requirement("CORE-38", "CORE-41")
@@ -124,6 +130,11 @@ def test_a_late_patch_does_not_disturb_one_that_is_ahead(server: ServerProcess) 
     assert server.stored(url) == data
 
 
+def patch_at_the_gate(server: ServerProcess, url: str, gate: threading.Barrier, data: bytes) -> int:
+    gate.wait()
+    return server.patch(url, 0, data).status_code
+
+
 @pytest.mark.requirement("CORE-30", "CORE-31")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_of_two_clients_racing_on_one_offset_exactly_one_wins(
@@ -134,23 +145,12 @@ def test_of_two_clients_racing_on_one_offset_exactly_one_wins(
         bodies = [some_bytes(200_000, seed) for seed in (2 * attempt, 2 * attempt + 1)]
         url = server.create(200_000)
         gate = threading.Barrier(2)
-        statuses: dict[int, int] = {}
 
-        def race(
-            which: int, url: str = url, gate: threading.Barrier = gate, statuses: dict[int, int] = statuses,
-            bodies: list[bytes] = bodies,
-        ) -> None:
-            gate.wait()
-            statuses[which] = server.patch(url, 0, bodies[which]).status_code
-
-        clients = [threading.Thread(target=race, args=(which,)) for which in (0, 1)]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
-        winners = [which for which, status in statuses.items() if status == 204]
-        assert sorted(statuses.values()) in ([204, 409], [204, 413]), statuses
-        assert server.stored(url) == bodies[winners[0]]
+        with ThreadPoolExecutor(2) as clients:
+            racing = [clients.submit(patch_at_the_gate, server, url, gate, body) for body in bodies]
+            statuses = [client.result() for client in racing]
+        assert sorted(statuses) in ([204, 409], [204, 413]), statuses
+        assert server.stored(url) == bodies[statuses.index(204)]
 
 
 def test_take_over_between_worker_processes(start: Callable[..., ServerProcess]) -> None:
@@ -160,7 +160,7 @@ def test_take_over_between_worker_processes(start: Callable[..., ServerProcess])
         url = server.create(len(data))
         hung = server.opened_patch(url, 0, len(data))
         hung.sendall(data[:300_000])
-        wait_for(lambda hung=hung: in_queue(hung) == 0)
+        wait_for(partial(delivered, hung))
         started = time.monotonic()
         assert server.offset(url) == 300_000
         assert time.monotonic() - started < 1.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import json
@@ -19,6 +20,7 @@ import pytest
 from tests.stores.sessions import an_upload
 from tests.stores.test_bytes_contract import put, read, some, unfinished
 from tusserver.protocol.refusals import StorageFull, StoreUnavailable
+from tusserver.protocol.upload import Upload
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.documents import to_document
 
@@ -124,6 +126,19 @@ async def test_the_disk_is_waited_for_only_where_it_was_promised(
     await store.close()
 
 
+def start_finishing_and_kill(root: Path, upload: Upload, seed: int) -> None:
+    """Have another process finish the upload, and kill -9 it at some moment."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.stores.finisher", str(root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.stdin.write(json.dumps(to_document(upload)).encode())
+        process.stdin.close()
+        time.sleep(random.Random(seed).uniform(0, 0.03))  # the moment is what varies
+        process.kill()
+
+
 async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path) -> None:
     for attempt in range(12):
         data = some(12 * MIB, attempt)
@@ -131,19 +146,7 @@ async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path
         for start in range(0, len(data), 4 * MIB):
             upload = await put(store, upload, data[start : start + 4 * MIB])
             upload = upload.fenced() if not upload.completed else upload
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.stores.finisher", str(tmp_path / "uploads")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.stdin.write(json.dumps(to_document(upload)).encode())
-        process.stdin.close()
-        time.sleep(random.Random(attempt).uniform(0, 0.03))  # the moment is what varies
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        await asyncio.to_thread(start_finishing_and_kill, tmp_path / "uploads", upload, attempt)
         assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
         await store.finish(upload)
         assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()

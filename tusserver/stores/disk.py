@@ -2,8 +2,8 @@
 
 * While an upload is being received, its bytes under the token T are in ``parts/<id>.<T>``, each at its own position;
   a part that begins at X leaves the space before X empty.
-* A finished upload is ``<id>``, in the directory itself. Every byte in it is at its own position too, so whatever a part file no longer has,
-  the finished file has at the same place.
+* A finished upload is ``<id>``, in the directory itself. Every byte in it is at its own position too, so whatever a
+  part file no longer has, the finished file has at the same place.
 * No locks and no hard links, which network volumes do without: who may write is decided by the session, and nobody
   writes into a file that belongs to another's token.
 """
