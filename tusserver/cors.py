@@ -8,8 +8,8 @@ from typing import Final
 
 ALLOWED: Final = (
     "Authorization", "Origin", "X-Requested-With", "X-Request-ID", "X-HTTP-Method-Override", "Content-Type", "Range",
-    "If-Range", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Defer-Length",
-    "Upload-Concat", "Upload-Checksum",
+    "If-Range", "If-Match", "If-None-Match", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata",
+    "Upload-Defer-Length", "Upload-Concat", "Upload-Checksum",
 )  # fmt: skip
 EXPOSED: Final = (
     "Location", "Tus-Version", "Tus-Resumable", "Tus-Max-Size", "Tus-Extension", "Tus-Checksum-Algorithm",
@@ -34,7 +34,10 @@ class Cors:
         self._credentials = credentials
 
     def headers(self, request: Headers, *, preflight: bool) -> list[tuple[bytes, bytes]]:
-        """What to add to the answer of a request with these headers; ``preflight``: its method is OPTIONS."""
+        """What to add to the answer of a request with these headers; ``preflight``: its method is OPTIONS.
+
+        An OPTIONS need not be a preflight, but a page's own question, so that its answer has to be readable too.
+        """
         if not self._any and not self._origins:
             return []
         vary = [] if self._any else [(b"vary", b"Origin")]
@@ -50,9 +53,7 @@ class Cors:
                 (b"access-control-allow-headers", ", ".join(_wanted(request)).encode()),
                 (b"access-control-max-age", MAX_AGE.encode()),
             ]
-        else:
-            allowed.append((b"access-control-expose-headers", ", ".join(EXPOSED).encode()))
-        return allowed + vary
+        return [*allowed, (b"access-control-expose-headers", ", ".join(EXPOSED).encode()), *vary]
 
 
 def _wanted(request: Headers) -> list[str]:

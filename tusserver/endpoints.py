@@ -92,7 +92,7 @@ class Uploads:
         try:
             self._check_size(scope)
             if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
-                return await self._download(exchange, send)
+                return await self._download(exchange, receive, send)
             response = await self._carry_out(exchange, dialect)
         except Refusal as refusal:
             exchange.code = refusal.code
@@ -167,7 +167,7 @@ class Uploads:
             case Describe():
                 return Described()
 
-    async def _download(self, exchange: Exchange, send: Send) -> None:
+    async def _download(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         upload_id = exchange.request.upload_id or ""
         if not is_upload_id(upload_id):
             raise UploadNotFound
@@ -176,7 +176,7 @@ class Uploads:
         plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
         plan = plan.with_headers(self._cors.headers(exchange.scope["headers"], preflight=False))
         blocks = self._engine.storage.read(upload, plan.start, plan.stop)
-        await downloads.send(plan, blocks, send)
+        await downloads.send(plan, blocks, receive, send)
         self._record(exchange, plan.status)
 
     def _caller(self, exchange: Exchange) -> Caller:

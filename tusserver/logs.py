@@ -30,9 +30,11 @@ def configure(log_format: str, level: str) -> None:
 def log_config(log_format: str, level: str) -> dict[str, Any]:
     """The same as a dict for ``logging.config.dictConfig``, which worker processes can be given.
 
-    Everything goes to stderr. uvicorn's access log is off: there is one line for each request already.
+    Everything goes to stderr. uvicorn's access log is off, as there is one line for each request already, and what it
+    tells of its own starting and ending is for debugging.
     """
     threshold = level.upper()
+    of_uvicorn = "WARNING" if level == "info" else threshold
     quiet: dict[str, Any] = {"handlers": [], "propagate": False}
     through: dict[str, Any] = {"handlers": [], "propagate": True}
     return {
@@ -45,8 +47,8 @@ def log_config(log_format: str, level: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "tusserver": {**through, "level": threshold},
-            "uvicorn": {**through, "level": threshold},
-            "uvicorn.error": {**through, "level": threshold},
+            "uvicorn": {**through, "level": of_uvicorn},
+            "uvicorn.error": {**through, "level": of_uvicorn},
             "uvicorn.access": quiet,
         },
     }
@@ -71,7 +73,11 @@ def _json() -> list[Processor]:
 def _console() -> list[Processor]:
     colors = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     renderer = structlog.dev.ConsoleRenderer(
-        colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        colors=colors,
+        timestamp_key="time",
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=0,
+        sort_keys=False,
     )
     return [_describe, ExtraAdder(), _shorten, _clean, renderer]
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import quote
 
 SAID_BY_PROXIES: Final = ("forwarded", "x-forwarded-host", "x-forwarded-proto")
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PORT = re.compile(r":[0-9]+$")
 _PAIR = re.compile(r'\s*([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]*)\s*')
 
 Scope = Mapping[str, Any]
@@ -38,8 +39,8 @@ class Origin:
         outside address is not known (AMB-16)."""
         if self._public_url is not None:
             return self._public_url + base_path
-        path = quote(scope.get("root_path", "").rstrip("/"), safe="/%:@!$&'()*+,;=~") + base_path
-        headers = _last_values(scope)
+        path = quote(scope.get("root_path", "").rstrip("/"), safe="/:@!$&'()*+,;=~") + base_path
+        headers = _headers(scope)
         scheme, host = scope.get("scheme", "http"), headers.get("host", "")
         if any(name in headers for name in SAID_BY_PROXIES):
             if not self._trusted(_peer(scope)):
@@ -54,7 +55,7 @@ class Origin:
         peer = _peer(scope)
         if not self._trusted(peer):
             return peer or "unix"
-        said = _last_values(scope).get("x-forwarded-for", "")
+        said = _headers(scope).get("x-forwarded-for", "")
         hops = [hop.strip() for hop in said.split(",") if hop.strip()]
         for hop in reversed(hops):
             if self._trust_all or not self._trusted(hop):
@@ -70,6 +71,8 @@ class Origin:
             parsed = ip_address(address.strip("[]"))
         except ValueError:
             return False
+        if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped  # how a socket that listens on both shows an IPv4 peer
         return any(parsed in network for network in self._networks)
 
 
@@ -79,14 +82,28 @@ def _forwarded(headers: Mapping[str, str], scheme: str, host: str) -> tuple[str,
         entry = headers["forwarded"].rsplit(",", 1)[-1]
         said = {name.lower(): value.strip('"') for name, value in _PAIR.findall(entry)}
         return said.get("proto", scheme).lower(), said.get("host", host)
-    proto = headers.get("x-forwarded-proto", scheme).rsplit(",", 1)[-1]
-    return proto.strip().lower(), headers.get("x-forwarded-host", host).rsplit(",", 1)[-1].strip()
+    scheme = _last(headers.get("x-forwarded-proto", scheme)).lower()
+    host = _last(headers.get("x-forwarded-host", host))
+    port = _last(headers.get("x-forwarded-port", ""))
+    # 80 along with https is what a proxy behind the one that ends TLS says: no usual port is worth saying
+    if port.isdecimal() and port not in ("80", "443") and not _PORT.search(host):
+        host = f"{host}:{port}"
+    return scheme, host
+
+
+def _last(listed: str) -> str:
+    return listed.rsplit(",", 1)[-1].strip()
 
 
 def _peer(scope: Scope) -> str | None:
     client = scope.get("client")
-    return client[0] if client else None
+    return (client[0] or None) if client else None
 
 
-def _last_values(scope: Scope) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+def _headers(scope: Scope) -> dict[str, str]:
+    """The headers by lower-case name; one that was given several times as one list (RFC 9110, section 5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers

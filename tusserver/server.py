@@ -152,7 +152,6 @@ def serve(settings: Settings) -> int:
         server_header=False,
         access_log=False,
         log_config=log_config(settings.log_format, settings.log_level),
-        log_level=settings.log_level,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout)),
         ssl_certfile=settings.tls_certificate,
@@ -161,13 +160,19 @@ def serve(settings: Settings) -> int:
     )
     with _listening(settings) as listener, _shared_metrics(settings):
         log.info("serving uploads at %s", address(settings, listener))
-        if settings.workers > 1:
-            Multiprocess(config, sockets=[listener]).run()
-        else:
-            for signal_number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(signal_number, _leave)
-            uvicorn.Server(config).run(sockets=[listener])
+        try:
+            _run(config, listener)
+        finally:
+            log.info("stopped; uploads that were being received can be continued")
     return 0
+
+
+def _run(config: uvicorn.Config, listener: socket.socket) -> None:
+    if config.workers > 1:
+        return Multiprocess(config, sockets=[listener]).run()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, _leave)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def address(settings: Settings, listener: socket.socket) -> str:
