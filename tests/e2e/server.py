@@ -164,6 +164,10 @@ class ServerProcess:
         assert answer.status_code == 200, (answer.status_code, answer.headers)
         return int(answer.headers["Upload-Offset"])
 
+    def held(self) -> list[str]:
+        """What lies in the byte store: the names of the files."""
+        return sorted(path.name for path in self.uploads.rglob("*") if path.is_file())
+
     def stored(self, url: str) -> bytes:
         """The bytes of a finished upload, as GET gives them."""
         answer = requests.get(url, timeout=60)
