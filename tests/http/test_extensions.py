@@ -56,7 +56,7 @@ def test_creation(server: ServerProcess) -> None:
     ],
 )
 def test_a_length_is_said_once_and_rightly(server: ServerProcess, headers: dict[str, str]) -> None:
-    answer = post(server, **headers)
+    answer = post(server, None, **headers)
     assert answer.status_code == 400 and "Location" not in answer.headers
 
 

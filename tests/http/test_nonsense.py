@@ -78,11 +78,20 @@ def check(server: ServerProcess, answer: Answer | None) -> None:
             assert set(said) == {"error", "message"}
 
 
-@given(method=methods, path=paths, headers=headers, data=st.binary(max_size=20))
+@given(method=methods, path=paths, headers=headers, tus=st.booleans(), data=st.binary(max_size=20))
 @FUZZ
 def test_any_request(
-    server: ServerProcess, kept: tuple[str, bytes], method: str, path: str, headers: list[tuple[str, str]], data: bytes
+    server: ServerProcess,
+    kept: tuple[str, bytes],
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]],
+    tus: bool,
+    data: bytes,
 ) -> None:
+    headers = (
+        [("Tus-Resumable", "1.0.0"), *(each for each in headers if each[0] != "Tus-Resumable")] if tus else headers
+    )
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     said = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{lines}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n"
     check(server, ask(server, said, data, head_only=method == "HEAD"))
