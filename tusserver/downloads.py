@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
@@ -17,8 +18,10 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from tusserver.protocol.headers import build_http_date, filename, media_type, parse_metadata
-from tusserver.protocol.refusals import UploadNotFinished
+from tusserver.protocol.refusals import Refusal, UploadNotFinished
 from tusserver.protocol.upload import Upload
+
+log = logging.getLogger("tusserver.downloads")
 
 Headers = tuple[tuple[str, str], ...]
 Receive = Callable[[], Awaitable[Any]]
@@ -82,9 +85,12 @@ async def send(download: Download, blocks: AsyncGenerator[bytes, None], receive:
         async with contextlib.aclosing(blocks):
             block = await anext(blocks, b"") if download.start < download.stop else b""
             await send({"type": "http.response.start", "status": download.status, "headers": list(download.headers)})
-            while block and not gone.done():
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-                block = await anext(blocks, b"")
+            try:
+                while block and not gone.done():
+                    await send({"type": "http.response.body", "body": block, "more_body": True})
+                    block = await anext(blocks, b"")
+            except Refusal as refusal:  # too late to say so: the server cuts an answer that ends short
+                return log.error("download broken off: %s", refusal.text, extra={"code": refusal.code})
         if not gone.done():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     finally:
@@ -98,7 +104,7 @@ def content_disposition(name: str | None, *, inline: bool) -> str:
     kind = "inline" if inline else "attachment"
     if name is None:
         return kind
-    plain = re.sub(r'[^ !#$&-\[\]-~]|["%\\]', "_", name)
+    plain = re.sub(r"[^ !#$&-\[\]-~]", "_", name)
     if plain == name:
         return f'{kind}; filename="{name}"'
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='', errors='replace')}"

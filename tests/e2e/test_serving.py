@@ -138,3 +138,14 @@ def test_what_cannot_be_served_is_said_in_a_sentence(tmp_path: Path) -> None:
         assert server.process is not None and server.process.wait() != 0
         assert sentence in said, said
         assert "Traceback" not in said
+
+
+def test_a_download_whose_bytes_go_missing_is_cut_not_padded(server: ServerProcess) -> None:
+    data = some_bytes(8 * MIB)
+    url = server.create(len(data))
+    assert server.patch(url, 0, data).status_code == 204
+    (server.uploads / url.rsplit("/", 1)[1]).write_bytes(data[: 3 * MIB])
+    with pytest.raises(requests.RequestException):
+        requests.get(url, timeout=10)
+    assert "download broken off" in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()

@@ -15,14 +15,14 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Part, Upload
-from tusserver.stores.disk_writer import BLOCK, DiskWriter, Source, copy_range, explained, sync_directory
+from tusserver.stores.disk_writer import BLOCK, DiskWriter, Source, copy_range, explaining, sync_directory
 
 T = TypeVar("T")
 
@@ -51,13 +51,13 @@ class DiskBytes:
 
     async def open(self, upload: Upload) -> DiskWriter:
         """See ``ByteStore``."""
-        fd = await self._run(lambda: self._open(upload))
+        fd = await self._descriptor(lambda: self._open(upload))
         return DiskWriter(
             fd,
             upload.offset,
             executor=self._executor,
             durable=self._durable,
-            directory=self._parts,
+            directory=None if _counted(upload) else self._parts,
             sources=self._sources,
             open_source=self._open_source,
         )
@@ -66,7 +66,7 @@ class DiskBytes:
         """See ``ByteStore``."""
         sources = await self._run(lambda: self._sources(upload, start, stop))
         for path, first, last in sources:
-            fd = await self._run(partial(self._open_source, upload, path))
+            fd = await self._descriptor(partial(self._open_source, upload, path))
             try:
                 while first < last:
                     block = await self._run(partial(os.pread, fd, min(BLOCK, last - first), first))
@@ -78,12 +78,13 @@ class DiskBytes:
                 os.close(fd)
 
     async def finish(self, upload: Upload) -> None:
-        """See ``ByteStore``: the last part's file is filled with what earlier parts hold, and renamed."""
+        """See ``ByteStore``: the current token's file is filled with what earlier tokens' parts hold, and renamed."""
         await self._run(lambda: self._finish(upload))
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``."""
-        for upload_id in await self._run(lambda: {path.name.partition(".")[0] for path in self._parts.iterdir()}):
+        ids = await self._run(lambda: {path.name.partition(".")[0] for path in self._parts.iterdir()})
+        for upload_id in ids - {""}:  # a hidden file is a probe's, or the file system's own
             yield upload_id
 
     async def delete(self, upload: Upload) -> None:
@@ -110,16 +111,25 @@ class DiskBytes:
     # In a thread
 
     async def _run(self, work: Callable[[], T]) -> T:
-        try:
+        with explaining():
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
-        except FileNotFoundError as error:
-            raise BytesMissing from error
-        except OSError as error:
-            raise explained(error) from error
+
+    async def _descriptor(self, opening: Callable[[], int]) -> int:
+        """An open file; if nobody waits for it any more, it is closed again."""
+        running = asyncio.get_running_loop().run_in_executor(self._executor, opening)
+        try:
+            with explaining():
+                return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            running.add_done_callback(_close)
+            raise
 
     def _prepare(self) -> None:
+        missing = [directory for directory in (self._parts, *self._parts.parents) if not directory.exists()]
         try:
             self._parts.mkdir(parents=True, exist_ok=True)
+            for made in missing if self._durable else ():
+                sync_directory(made.parent)
         except OSError as error:
             raise StoreUnavailable(
                 f"Uploads cannot be stored in {self._root}: {error.strerror}. Name a directory that can be written to."
@@ -137,15 +147,24 @@ class DiskBytes:
             name.rename(other)
             other.unlink()
         except OSError as error:
-            name.unlink(missing_ok=True)
-            raise StoreUnavailable(
-                f"Uploads cannot be stored in {self._root}: {error.strerror}. Check the volume and its permissions."
-            ) from error
+            with suppress(OSError):
+                name.unlink()
+            raise self._unfit(error) from error
+
+    def _unfit(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"Uploads cannot be stored in {self._root}: {error.strerror}. Check the volume and its permissions."
+        )
 
     def _open(self, upload: Upload) -> int:
-        counted = any(part.token == upload.token for part in upload.parts)
+        counted = _counted(upload)
         flags = os.O_RDWR | os.O_CLOEXEC | (0 if counted else os.O_CREAT)
-        return os.open(self._part(upload, upload.token), flags, 0o644)
+        try:
+            return os.open(self._part(upload, upload.token), flags, 0o644)
+        except FileNotFoundError as error:
+            if counted:
+                raise
+            raise self._unfit(error) from error
 
     def _open_source(self, upload: Upload, path: Path) -> int:
         try:
@@ -154,6 +173,8 @@ class DiskBytes:
             return os.open(self._final(upload), os.O_RDONLY | os.O_CLOEXEC)
 
     def _sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
+        if stop > upload.offset:
+            raise BytesMissing
         final = self._final(upload)
         if final.exists():
             return [(final, start, stop)]
@@ -168,24 +189,27 @@ class DiskBytes:
             except FileNotFoundError:
                 if not final.exists():  # another process has not finished it either
                     raise
+        if self._durable:  # before anything else goes, even where another process has renamed and was killed
+            sync_directory(self._root)
+            sync_directory(self._parts)
         self._unlink_parts(upload)
 
     def _join(self, upload: Upload, final: Path) -> None:
-        last = self._part(upload, upload.parts[-1].token if upload.parts else upload.token)
-        flags = os.O_RDWR | (0 if upload.parts else os.O_CREAT)
-        with _opened(last, flags) as fd:
-            for part in upload.parts[:-1]:
+        # Into no earlier token's file, were it to hold every byte: its writer may not yet know that it is fenced
+        own = self._part(upload, upload.token)
+        earlier = [part for part in upload.parts if part.token != upload.token]
+        with _opened(own, os.O_RDWR | (0 if _counted(upload) else os.O_CREAT)) as fd:
+            for part in earlier:
                 with _opened(self._part(upload, part.token), os.O_RDONLY) as source:
                     _copy(source, fd, part.start, part.stop)
-            beyond = os.fstat(fd).st_size > upload.offset
-            if beyond:
+            size = os.fstat(fd).st_size
+            if size < upload.offset:
+                raise BytesMissing
+            if size > upload.offset:
                 os.ftruncate(fd, upload.offset)
-            if self._durable and (beyond or len(upload.parts) > 1):
+            if self._durable and (earlier or size > upload.offset):
                 os.fdatasync(fd)
-        last.rename(final)
-        if self._durable:
-            sync_directory(self._root)
-            sync_directory(self._parts)
+        own.rename(final)
 
     def _delete(self, upload: Upload) -> None:
         self._unlink_parts(upload)
@@ -209,6 +233,16 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _close(opening: asyncio.Future[int]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
+
+
+def _counted(upload: Upload) -> bool:
+    """Whether bytes are counted under the current token, so that its file has to be there."""
+    return any(part.token == upload.token for part in upload.parts)
 
 
 def _overlap(part: Part, start: int, stop: int) -> tuple[int, int]:

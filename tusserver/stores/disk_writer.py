@@ -1,8 +1,10 @@
 """Writing one upload's bytes into a file at their positions, off the event loop.
 
 * Positional writes only: what lies beyond the offset is overwritten, never appended to.
-* A write that is under way when its task is cancelled is waited for by ``close``: after that, nothing more is written.
-* A failed sync is remembered: the kernel reports it once and forgets, and what it failed for must not be counted.
+* A write that is under way when its task is cancelled is waited for by the next one and by ``close``: after that,
+  nothing more is written.
+* A failed sync is remembered, even if nobody waits for it any more: the kernel reports it once and forgets, and what
+  it failed for must not be counted.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -36,15 +40,33 @@ Source = tuple[Path, int, int]
 
 def explained(error: OSError) -> Refusal:
     """What an error of the operating system means for an upload."""
+    if isinstance(error, FileNotFoundError):
+        return BytesMissing()
     if error.errno in FULL:
         return StorageFull()
     return StoreUnavailable(f"The byte store failed ({error.strerror or error}); an operator has to look at it.")
 
 
+@contextmanager
+def explaining() -> Iterator[None]:
+    """Raise what the operating system says as a Refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise explained(error) from error
+
+
+class Lane(Enum):
+    """Work of one lane is done one after the other; the lanes do not wait for each other."""
+
+    BYTES = auto()
+    SYNC = auto()
+
+
 class DiskWriter:
     """A byte writer (see ``ByteWriter``) on an open file. ``sources`` finds where an upload's bytes lie, and
     ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is synced once, so
-    that the file's name is durable too."""
+    that the file's name is durable too (None: it is already)."""
 
     def __init__(
         self,
@@ -53,7 +75,7 @@ class DiskWriter:
         *,
         executor: Executor,
         durable: bool,
-        directory: Path,
+        directory: Path | None,
         sources: Callable[[Upload, int, int], list[Source]],
         open_source: Callable[[Upload, Path], int],
     ) -> None:
@@ -61,13 +83,14 @@ class DiskWriter:
         self._position = position
         self._executor = executor
         self._durable = durable
-        self._directory: Path | None = directory
+        self._directory = directory
         self._sources = sources
         self._open_source = open_source
         self._flushed = position
-        self._failure: Refusal | None = None
-        self._running: set[asyncio.Future[Any]] = set()
+        self._failure: OSError | None = None
+        self._lanes: dict[Lane, asyncio.Future[Any]] = {}
         self._flushing = asyncio.Lock()
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def position(self) -> int:
@@ -76,50 +99,49 @@ class DiskWriter:
 
     async def write(self, blocks: Sequence[Buffer]) -> None:
         """See ``ByteWriter``."""
-        await self._run(partial(self._write, list(blocks)))
+        await self._run(Lane.BYTES, partial(self._write, list(blocks)))
 
     async def copy(self, source: Upload, start: int, stop: int) -> None:
         """See ``ByteWriter``: the kernel copies, in steps, so that closing need not wait long."""
         while start < stop:
             end = min(stop, start + STEP)
-            await self._run(partial(self._copy, source, start, end))
+            await self._run(Lane.BYTES, partial(self._copy, source, start, end))
             start = end
 
     async def flush(self) -> int:
         """See ``ByteWriter``."""
         async with self._flushing:
             if self._failure is not None:
-                raise self._failure
+                raise explained(self._failure) from self._failure
             position = self._position
             if self._durable and position > self._flushed:
-                try:
-                    await self._run(self._sync)
-                except Refusal as refusal:
-                    self._failure = refusal
-                    raise
+                await self._run(Lane.SYNC, self._sync)
             self._flushed = position
             return position
 
     async def close(self) -> None:
-        """See ``ByteWriter``."""
-        while self._running:
-            await asyncio.wait(self._running)
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._executor, os.close, fd))
+        """See ``ByteWriter``: goes on to its end even if its task is cancelled."""
+        if self._closing is None:
+            fd, self._fd = self._fd, None
+            self._closing = asyncio.create_task(self._end(fd))
+        await asyncio.shield(self._closing)
 
-    async def _run(self, work: Callable[[int], T]) -> T:
+    async def _end(self, fd: int | None) -> None:
+        if self._lanes:
+            await asyncio.wait(self._lanes.values())
+        if fd is not None:
+            with suppress(OSError):  # it could only speak of bytes for which no flush has vouched
+                await asyncio.get_running_loop().run_in_executor(self._executor, os.close, fd)
+
+    async def _run(self, lane: Lane, work: Callable[[int], T]) -> T:
+        while (earlier := self._lanes.get(lane)) is not None and not earlier.done():
+            await asyncio.wait({earlier})
         if self._fd is None:
             raise StoreUnavailable("The writer is closed.")
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._fd)
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
-        try:
+        self._lanes[lane] = running
+        with explaining():
             return await asyncio.shield(running)
-        except FileNotFoundError as error:
-            raise BytesMissing from error
-        except OSError as error:
-            raise explained(error) from error
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
         while blocks:
@@ -141,10 +163,16 @@ class DiskWriter:
                 os.close(source_fd)
 
     def _sync(self, fd: int) -> None:
-        os.fdatasync(fd)
-        if self._directory is not None:
-            sync_directory(self._directory)
-            self._directory = None
+        if self._failure is not None:
+            raise self._failure
+        try:
+            os.fdatasync(fd)
+            if self._directory is not None:
+                sync_directory(self._directory)
+                self._directory = None
+        except OSError as error:
+            self._failure = error
+            raise
 
 
 def copy_range(source: int, target: int, start: int, at: int, size: int) -> int:

@@ -1,0 +1,102 @@
+"""What pages of other origins may send and read."""
+
+from __future__ import annotations
+
+import pytest
+
+from tusserver.cors import Cors
+
+HERE = "https://app.example"
+ELSEWHERE = "https://evil.example"
+
+
+def asked(origin: str | None = HERE, wanted: str | None = None) -> list[tuple[bytes, bytes]]:
+    headers = [(b"host", b"x.org")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    if wanted is not None:
+        headers.append((b"access-control-request-headers", wanted.encode()))
+    return headers
+
+
+def answered(cors: Cors, headers: list[tuple[bytes, bytes]], *, preflight: bool = False) -> dict[str, str]:
+    pairs = cors.headers(headers, preflight=preflight)
+    named = {name.decode(): value.decode() for name, value in pairs}
+    assert len(named) == len(pairs), "a header twice"
+    return named
+
+
+def listed(value: str) -> set[str]:
+    return {name.strip().lower() for name in value.split(",")}
+
+
+REQUESTS = """authorization origin x-requested-with x-request-id x-http-method-override content-type range if-range
+    tus-resumable upload-length upload-offset upload-metadata upload-defer-length upload-concat upload-checksum"""
+ANSWERS = """location tus-version tus-resumable tus-max-size tus-extension tus-checksum-algorithm upload-offset
+    upload-length upload-metadata upload-defer-length upload-concat upload-expires retry-after content-disposition
+    content-range accept-ranges etag"""
+
+
+@pytest.mark.parametrize("origins", ["*", ("*",)])
+def test_a_preflight_allows_every_method_and_header_of_tus(origins: str | tuple[str, ...]) -> None:
+    headers = answered(Cors(origins), asked(), preflight=True)
+    assert headers["access-control-allow-origin"] == "*"
+    assert listed(headers["access-control-allow-methods"]) == {"post", "head", "patch", "options", "get", "delete"}
+    assert listed(headers["access-control-allow-headers"]) >= set(REQUESTS.split())
+    assert headers["access-control-max-age"] == "86400"
+    assert "vary" not in headers
+
+
+@pytest.mark.parametrize("preflight", [False, True])
+def test_every_answer_shows_every_header_of_tus(preflight: bool) -> None:
+    headers = answered(Cors("*"), asked(), preflight=preflight)
+    assert listed(headers["access-control-expose-headers"]) == set(ANSWERS.split())
+
+
+def test_only_a_preflight_says_what_is_allowed() -> None:
+    headers = answered(Cors("*"), asked())
+    assert set(headers) == {"access-control-allow-origin", "access-control-expose-headers"}
+
+
+def test_headers_of_the_application_pass() -> None:
+    headers = answered(Cors("*"), asked(wanted="x-api-key,  upload-offset,X-CSRF-Token"), preflight=True)
+    names = headers["access-control-allow-headers"].split(", ")
+    assert names[-2:] == ["x-api-key", "X-CSRF-Token"]
+    assert [name.lower() for name in names].count("upload-offset") == 1
+
+
+@pytest.mark.parametrize("wanted", ["", ",", "x y", "x:y", "a\r\nset-cookie: b", "*/*", '"x"', "\x00"])
+def test_what_cannot_be_a_header_is_not_echoed(wanted: str) -> None:
+    plain = answered(Cors("*"), asked(), preflight=True)
+    assert answered(Cors("*"), asked(wanted=wanted), preflight=True) == plain
+
+
+@pytest.mark.parametrize("preflight", [False, True])
+def test_a_named_origin_is_answered_by_name(preflight: bool) -> None:
+    cors = Cors((HERE, "https://other.example"))
+    headers = answered(cors, asked(), preflight=preflight)
+    assert headers["access-control-allow-origin"] == HERE
+    assert headers["vary"] == "Origin"
+    assert "access-control-allow-credentials" not in headers
+
+
+@pytest.mark.parametrize("origin", [ELSEWHERE, "null", HERE + ".evil.example", HERE + ":8443", "http://app.example"])
+@pytest.mark.parametrize("preflight", [False, True])
+def test_another_origin_gets_nothing(origin: str, preflight: bool) -> None:
+    assert answered(Cors((HERE,), credentials=True), asked(origin), preflight=preflight) == {"vary": "Origin"}
+
+
+def test_no_origin_no_headers_but_caches_are_told() -> None:
+    assert answered(Cors("*"), asked(None)) == {}
+    assert answered(Cors((HERE,)), asked(None)) == {"vary": "Origin"}
+
+
+def test_credentials_are_for_named_origins_only() -> None:
+    assert answered(Cors((HERE,), credentials=True), asked())["access-control-allow-credentials"] == "true"
+    assert "access-control-allow-credentials" not in answered(Cors("*", credentials=True), asked())
+
+
+@pytest.mark.parametrize("origins", ["", ()])
+@pytest.mark.parametrize("preflight", [False, True])
+def test_turned_off_there_is_never_a_header(origins: str | tuple[str, ...], preflight: bool) -> None:
+    assert answered(Cors(origins), asked(), preflight=preflight) == {}
