@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 import requests
 
 from tests.e2e.server import OCTETS, ServerProcess, sha256, some_bytes, wait_for
@@ -71,6 +72,7 @@ class Client(threading.Thread):
                 time.sleep(0.02)
 
 
+@pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
     server = start(lease_ttl="500ms", progress_every="100ms", sweep_every="500ms")
     seed = random.randrange(1 << 30)

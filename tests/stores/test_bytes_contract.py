@@ -102,6 +102,14 @@ async def test_ranges_across_parts(store: ByteStore, start: int, stop: int) -> N
     assert await read(store, upload, start, stop) == data[start:stop]
 
 
+async def test_what_is_not_counted_is_not_read(store: ByteStore) -> None:
+    upload = await put(store, an_upload(length=5), b"01234")
+    for _ in range(2):
+        with pytest.raises(BytesMissing):
+            await read(store, upload, 3, 6)
+        await store.finish(upload)
+
+
 async def test_an_uncounted_tail_is_written_over(store: ByteStore) -> None:
     upload = await put(store, an_upload(length=20), b"0123456789")
     await put(store, upload, b"uncounted!", count=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -11,6 +12,7 @@ import random
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,7 @@ import pytest
 
 from tests.stores.sessions import an_upload
 from tests.stores.test_bytes_contract import put, read, some, unfinished
-from tusserver.protocol.refusals import StorageFull, StoreUnavailable
+from tusserver.protocol.refusals import BytesMissing, StorageFull, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.documents import to_document
@@ -47,6 +49,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount a small file system (run as root): {mounted.stderr.decode().strip()}")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
+
+
+def make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 async def test_a_full_disk_keeps_what_fits_and_goes_on_when_there_is_room(small_disk: Path) -> None:
@@ -94,6 +100,80 @@ async def test_what_could_not_be_synced_is_never_called_durable(
     await writer.close()
 
 
+async def test_a_sync_that_fails_while_nobody_waits_for_it_is_remembered(
+    store: DiskBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await store.open(an_upload())
+    await writer.write([b"lost"])
+    begun, go_on = threading.Event(), threading.Event()
+
+    def failing_once(fd: int) -> None:
+        if not begun.is_set():
+            begun.set()
+            go_on.wait()
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing_once)
+    flushing = asyncio.create_task(writer.flush())
+    await asyncio.to_thread(begun.wait)
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    again = asyncio.create_task(writer.flush())
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(StoreUnavailable):
+        await again
+    with pytest.raises(StoreUnavailable):
+        await writer.flush()
+    await writer.close()
+
+
+async def test_a_write_that_was_given_up_does_not_mix_with_the_next(store: DiskBytes) -> None:
+    first, second = some(16 * MIB, 1), some(16 * MIB, 2)
+    writer = await store.open(an_upload())
+    writing = asyncio.create_task(writer.write([first]))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await writer.write([second])
+    assert await writer.flush() == len(first) + len(second)
+    await writer.close()
+    upload = an_upload().advanced(writer.position, now=1)
+    assert await read(store, upload) == first + second
+
+
+def opened_under(root: Path) -> list[str]:
+    """The files under a directory that this process has open."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.append(os.readlink(link))
+    return [name for name in found if name.startswith(f"{root}/")]
+
+
+async def test_what_is_given_up_leaves_nothing_open(store: DiskBytes, tmp_path: Path) -> None:
+    for number in range(200):
+        opening = asyncio.create_task(store.open(an_upload(f"upload-{number}")))
+        await asyncio.sleep(0)
+        opening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await (await opening).close()
+    writer = await store.open(an_upload())
+    writing = asyncio.create_task(writer.write([some(20 * MIB)]))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(writer.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(writing, closing, return_exceptions=True)
+    assert closing.cancelled()
+    for _ in range(1000):
+        if not opened_under(tmp_path):
+            break
+        await asyncio.sleep(0.01)
+    assert opened_under(tmp_path) == []
+
+
 @pytest.mark.parametrize("durable", [True, False])
 async def test_the_disk_is_waited_for_only_where_it_was_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
@@ -121,8 +201,13 @@ async def test_the_disk_is_waited_for_only_where_it_was_promised(
     await writer.flush()
     assert synced == (["one.1", "parts", "one.1"] if durable else [])
     await writer.close()
-    await store.finish(an_upload("one", length=6).advanced(6, now=1))
-    assert synced[3:] == (["uploads", "parts"] if durable else [])
+    synced.clear()
+    upload = await put(store, an_upload("one", length=9).advanced(6, now=1), b"ghi")
+    assert synced == (["one.1"] if durable else [])  # the name has been durable since the first bytes were counted
+    for _ in range(2):  # another process may have been killed before it synced what it had renamed
+        synced.clear()
+        await store.finish(upload)
+        assert synced == (["uploads", "parts"] if durable else [])
     await store.close()
 
 
@@ -151,6 +236,47 @@ async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path
         await store.finish(upload)
         assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
         assert await unfinished(store) == set()
+
+
+async def test_a_writer_that_has_lost_its_lease_does_not_lengthen_the_finished_upload(
+    store: DiskBytes, tmp_path: Path
+) -> None:
+    upload = await put(store, an_upload(), b"01234")
+    stale = await store.open(upload)
+    taken = upload.fenced().with_length(5, now=2)
+    await store.finish(taken)
+    await stale.write([b"too late"])
+    await stale.flush()
+    await stale.close()
+    assert (tmp_path / "uploads" / "u").read_bytes() == b"01234"
+    assert await unfinished(store) == set()
+
+
+async def test_an_upload_that_has_lost_bytes_is_not_called_finished(store: DiskBytes, tmp_path: Path) -> None:
+    upload = await put(store, an_upload("one", length=10), b"0123456789")
+    os.truncate(tmp_path / "uploads" / "parts" / "one.1", 7)
+    with pytest.raises(BytesMissing):
+        await store.finish(upload)
+    assert await unfinished(store) == {"one"}
+
+
+@pytest.mark.parametrize("reason", [errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP])
+async def test_where_the_kernel_cannot_copy_it_is_read_and_written(
+    store: DiskBytes, monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    def refusing(*arguments: object) -> int:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(os, "copy_file_range", refusing)
+    data = some(2 * MIB + 5)
+    source = await put(store, an_upload("source", length=len(data)), data[:MIB])
+    source = await put(store, source.fenced(), data[MIB:])
+    writer = await store.open(an_upload("copy"))
+    await writer.copy(source, 0, len(data))
+    await writer.close()
+    assert await read(store, an_upload("copy").advanced(writer.position, now=1)) == data
+    await store.finish(source)
+    assert await read(store, source) == data
 
 
 async def test_copying_takes_no_memory(store: DiskBytes) -> None:
@@ -182,3 +308,20 @@ async def test_a_place_that_has_gone_is_named(store: DiskBytes, tmp_path: Path) 
     (tmp_path / "uploads").rename(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable, match="Check the volume"):
         await store.ping()
+    with pytest.raises(StoreUnavailable, match="Check the volume"):
+        await store.open(an_upload())
+
+
+async def test_a_place_that_has_become_read_only_is_named(small_disk: Path) -> None:
+    store = DiskBytes(small_disk / "uploads")
+    await store.start()
+    await store.ping()
+    make_read_only(small_disk)
+    with pytest.raises(StoreUnavailable, match=r"Read-only file system\. Check the volume"):
+        await store.ping()
+    await store.close()
+
+
+async def test_what_a_killed_probe_left_is_no_upload(store: DiskBytes, tmp_path: Path) -> None:
+    (tmp_path / "uploads" / "parts" / ".probe-0123456789abcdef").write_bytes(b"probe")
+    assert await unfinished(store) == set()

@@ -94,11 +94,8 @@ class DiskBytes:
     async def room(self) -> int | None:
         """See ``ByteStore``."""
 
-        def measure() -> int:
-            found = os.statvfs(self._root)
-            return found.f_bavail * found.f_frsize
-
-        return await self._run(measure)
+        found = await self._run(lambda: os.statvfs(self._root))
+        return found.f_bavail * found.f_frsize
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
@@ -125,8 +122,8 @@ class DiskBytes:
             raise
 
     def _prepare(self) -> None:
-        missing = [directory for directory in (self._parts, *self._parts.parents) if not directory.exists()]
         try:
+            missing = [directory for directory in (self._parts, *self._parts.parents) if not directory.exists()]
             self._parts.mkdir(parents=True, exist_ok=True)
             for made in missing if self._durable else ():
                 sync_directory(made.parent)
@@ -157,13 +154,12 @@ class DiskBytes:
         )
 
     def _open(self, upload: Upload) -> int:
-        counted = _counted(upload)
-        flags = os.O_RDWR | os.O_CLOEXEC | (0 if counted else os.O_CREAT)
+        part = self._part(upload, upload.token)
+        if _counted(upload):
+            return os.open(part, os.O_RDWR | os.O_CLOEXEC)
         try:
-            return os.open(self._part(upload, upload.token), flags, 0o644)
-        except FileNotFoundError as error:
-            if counted:
-                raise
+            return os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)
+        except FileNotFoundError as error:  # the directory
             raise self._unfit(error) from error
 
     def _open_source(self, upload: Upload, path: Path) -> int:
