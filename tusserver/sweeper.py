@@ -102,13 +102,18 @@ class Sweeper:
     async def _settle(self, upload_id: str, swept: Swept) -> None:
         """What a killed process left behind its last commit; bytes of an upload that is not known here are not ours
         to judge."""
-        with contextlib.suppress(UploadNotFound):
+        try:
             upload = await self._sessions.get(upload_id)
-            if upload.status is Status.COMPLETED:
+        except UploadNotFound:
+            return
+        if upload.status in TOMBSTONES:
+            swept.erased += await erase(upload, self._sessions, self._storage)
+        elif upload.status is Status.COMPLETED:
+            try:
                 await self._storage.finish(upload)
                 swept.finished += 1
-            elif upload.status in TOMBSTONES:
-                swept.erased += await erase(upload, self._sessions, self._storage)
+            except Refusal as refusal:  # one that is damaged must not keep the others waiting
+                log.error("bytes left in parts: %s", refusal.text, extra={"upload": upload_id, "code": refusal.code})
 
     async def _expire(self, upload: Upload, now: float, swept: Swept) -> None:
         if upload.leased:

@@ -106,3 +106,17 @@ async def test_bytes_of_an_unknown_upload_are_not_touched(workshop: Workshop) ->
     await workshop.sessions.delete(upload.id)
     assert await workshop.sweeper(engine).sweep() == Swept()
     assert workshop.stored() == [f"{upload.id}.1"]
+
+
+async def test_a_damaged_upload_does_not_hold_up_the_others(workshop: Workshop) -> None:
+    engine = await workshop.engine()
+    for damaged in (True, False, True, False):
+        upload = await upload_of(engine, b"hello", length=10)
+        writer = await engine.storage.open(upload)
+        await writer.write([b"world"])
+        await writer.flush()
+        await writer.close()
+        await workshop.sessions.swap(upload, upload.advanced(10, now=workshop.clock()))
+        if damaged:
+            (workshop.root / "parts" / f"{upload.id}.1").write_bytes(b"cut")
+    assert await workshop.sweeper(engine).sweep() == Swept(finished=2)
