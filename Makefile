@@ -20,13 +20,11 @@ check: $(READY) ## Lint, check types, and that docs and tests fit the code
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	$(PY) scripts/settings_table.py --check
-	$(PY) scripts/status_diagram.py --check
+	$(PY) scripts/generated_docs.py --check
 	$(PY) scripts/requirements_coverage.py
 
 docs: $(READY) ## Write what the docs take from the code
-	$(PY) scripts/settings_table.py
-	$(PY) scripts/status_diagram.py
+	$(PY) scripts/generated_docs.py
 
 bench: $(READY) ## Measure; options in ARGS
 	@$(PY) -m bench $(ARGS)

@@ -56,28 +56,28 @@ def test_every_module_is_in_the_tree() -> None:
     assert sorted(tree) == sorted([*modules, *folders, "__init__.py"])
 
 
-def diagram(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """scripts/status_diagram.py of the checkout at ``root``."""
-    command = [sys.executable, str(root / "scripts" / "status_diagram.py"), *arguments]
+def generate(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """scripts/generated_docs.py of the checkout at ``root``."""
+    command = [sys.executable, str(root / "scripts" / "generated_docs.py"), *arguments]
     known = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=known, capture_output=True, text=True, check=False)
 
 
-def test_the_status_diagram_is_current() -> None:
-    assert diagram(ROOT, "--check").returncode == 0
+def test_what_the_docs_take_from_the_code_is_current() -> None:
+    assert generate(ROOT, "--check").returncode == 0
     assert all(f"--> {status}" in page("design.md") for status in Status)
 
 
-def test_an_outdated_diagram_is_noticed(tmp_path: Path) -> None:
-    for name in ("scripts/status_diagram.py", "docs/design.md"):
-        (tmp_path / name).parent.mkdir()
+def test_what_is_outdated_is_noticed(tmp_path: Path) -> None:
+    for name in ("scripts/generated_docs.py", "docs/design.md", "docs/configuration.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     design = tmp_path / "docs" / "design.md"
     design.write_text(page("design.md").replace("active --> completed", "active --> lost"))
-    noticed = diagram(tmp_path, "--check")
+    noticed = generate(tmp_path, "--check")
     assert noticed.returncode == 1
     assert "out of date" in noticed.stdout
-    assert diagram(tmp_path).returncode == 0
+    assert generate(tmp_path).returncode == 0
     assert design.read_text() == page("design.md")
 
 

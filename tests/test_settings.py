@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts import settings_table
+from scripts.generated_docs import tables, updated
 from tusserver.settings import Settings, WrongSetting, default, environment_name, form, option, unknown_variables
 
 
@@ -177,11 +177,10 @@ def test_every_setting_is_described_for_people() -> None:
 
 
 def test_the_table_in_the_docs_is_checked() -> None:
-    page = f"before {settings_table.BEGIN} old {settings_table.END} after"
-    new = settings_table.updated(page)
+    new = updated("before <!-- settings --> old <!-- /settings --> after", "settings", tables())
     assert new.startswith("before ")
     assert new.endswith(" after")
     assert "| `--max-size` `TUSSERVER_MAX_SIZE` | `none` |" in new
-    assert settings_table.updated(new) == new
+    assert updated(new, "settings", tables()) == new
     with pytest.raises(ValueError):
-        settings_table.updated("no markers")
+        updated("no markers", "settings", tables())

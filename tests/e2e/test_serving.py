@@ -11,6 +11,7 @@ import pytest
 import requests
 import trustme
 
+from tests.disks import small_disk_at
 from tests.e2e.server import OCTETS, TUS, ServerProcess, some_bytes, wait_for
 
 MIB = 1024 * 1024
@@ -67,6 +68,14 @@ def test_any_worker_continues_any_upload(start: Callable[..., ServerProcess]) ->
     assert "tusserver_uploads_finished_total 1.0" in page  # of all workers, whichever answers
 
 
+def command_of(pid: str) -> bytes:
+    """A process's command line; none when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_uploads_go_on(start: Callable[..., ServerProcess]) -> None:
     server = start(workers=2, lease_ttl="500ms", progress_every="100ms")
     data = some_bytes(MIB)
@@ -75,14 +84,13 @@ def test_a_worker_that_is_killed_is_replaced_and_its_uploads_go_on(start: Callab
     raw.sendall(data[:300_000])
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
 
-    def workers() -> list[str]:
-        found = children.read_text().split()
-        return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    def workers() -> set[str]:
+        return {pid for pid in children.read_text().split() if b"spawn_main" in command_of(pid)}
 
     before = workers()
     assert len(before) == 2
     subprocess.run(["kill", "-9", *before], check=True)
-    wait_for(lambda: len(set(workers()) - set(before)) == 2, seconds=30, what="new workers")
+    wait_for(lambda: len(workers() - before) == 2, seconds=30, what="new workers")
     wait_for(server.answers)
     offset = server.offset(url)
     assert server.patch(url, offset, data[offset:]).status_code == 204
@@ -91,14 +99,9 @@ def test_a_worker_that_is_killed_is_replaced_and_its_uploads_go_on(start: Callab
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB; only root can make one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system (run as root): {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    """A file system of 8 MiB."""
+    with small_disk_at(tmp_path / "disk", "8m") as disk:
+        yield disk
 
 
 def test_a_disk_that_fills_up(start: Callable[..., ServerProcess], small_disk: Path) -> None:

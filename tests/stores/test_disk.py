@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk_at
 from tests.stores.sessions import an_upload
 from tests.stores.test_bytes_contract import put, read, some, unfinished
 from tusserver.protocol.refusals import BytesMissing, StorageFull, StoreUnavailable
@@ -41,14 +42,9 @@ async def store(tmp_path: Path, anyio_backend: str) -> AsyncIterator[DiskBytes]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB; only root can make one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system (run as root): {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    """A file system of 1 MiB."""
+    with small_disk_at(tmp_path / "disk", "1m") as disk:
+        yield disk
 
 
 def make_read_only(disk: Path) -> None:
