@@ -28,6 +28,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 UNKNOWN: Final = "application/octet-stream"
+CACHE_CONTROL: Final = "private, no-cache"
 POLICY: Final = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
 """A document made of upload bytes can run and load nothing; a browser's own image or video page still works."""
 
@@ -58,8 +59,8 @@ def plan(upload: Upload, request: Headers, inline_types: Set[str]) -> Download:
         raise UploadNotFinished
     asked = dict(request)
     size = upload.offset
-    etag = f'"{upload.id}-{size}"'
-    headers = _headers(upload, etag, inline_types)
+    etag = _etag(upload)
+    headers = [*representation(upload, inline_types), ("Cache-Control", CACHE_CONTROL)]
     if not _is_the_one(asked, etag, upload.completed_at):
         return _answer(412, headers)
     if _is_known(asked, etag, upload.completed_at):
@@ -98,6 +99,28 @@ async def send(download: Download, blocks: AsyncGenerator[bytes, None], receive:
         await asyncio.gather(gone, return_exceptions=True)
 
 
+def representation(upload: Upload, inline_types: Set[str]) -> list[tuple[str, str]]:
+    """What GET says of a finished upload, and HEAD therefore too (RFC 9110 section 9.3.2), but for its length and how
+    long it may be kept."""
+    metadata = parse_metadata(upload.metadata or "")
+    kind = media_type(metadata)
+    inline = kind in inline_types
+    return [
+        ("Content-Type", kind if inline and kind else UNKNOWN),
+        ("Content-Disposition", content_disposition(filename(metadata), inline=inline)),
+        ("ETag", _etag(upload)),
+        ("Last-Modified", build_http_date(upload.completed_at or 0)),
+        ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", POLICY),
+        ("Cross-Origin-Resource-Policy", "cross-origin"),
+    ]
+
+
+def _etag(upload: Upload) -> str:
+    return f'"{upload.id}-{upload.offset}"'
+
+
 def content_disposition(name: str | None, *, inline: bool) -> str:
     """``Content-Disposition`` (RFC 6266), with the name for old clients and, where that loses something, the real one
     (RFC 8187)."""
@@ -115,23 +138,6 @@ def _answer(status: int, headers: Iterable[tuple[str, str]], start: int = 0, sto
     if status != 304:
         named.append((b"content-length", str(stop - start).encode()))
     return Download(status=status, headers=tuple(named), start=start, stop=stop)
-
-
-def _headers(upload: Upload, etag: str, inline_types: Set[str]) -> list[tuple[str, str]]:
-    metadata = parse_metadata(upload.metadata or "")
-    kind = media_type(metadata)
-    inline = kind in inline_types
-    return [
-        ("Content-Type", kind if inline and kind else UNKNOWN),
-        ("Content-Disposition", content_disposition(filename(metadata), inline=inline)),
-        ("ETag", etag),
-        ("Last-Modified", build_http_date(upload.completed_at or 0)),
-        ("Accept-Ranges", "bytes"),
-        ("Cache-Control", "private, no-cache"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", POLICY),
-        ("Cross-Origin-Resource-Policy", "cross-origin"),
-    ]
 
 
 async def _disconnected(receive: Receive) -> None:

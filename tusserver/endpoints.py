@@ -21,7 +21,17 @@ from tusserver.engine import Engine
 from tusserver.hooks import Caller
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
-from tusserver.protocol.commands import Append, Command, Create, Describe, Described, Inspect, Outcome, Terminate
+from tusserver.protocol.commands import (
+    Append,
+    Command,
+    Create,
+    Describe,
+    Described,
+    Inspect,
+    Inspected,
+    Outcome,
+    Terminate,
+)
 from tusserver.protocol.dialect import Dialect
 from tusserver.protocol.headers import is_upload_id
 from tusserver.protocol.messages import Request, Response
@@ -92,7 +102,7 @@ class Uploads:
         try:
             self._check_size(scope)
             if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
-                return await self._download(exchange, receive, send)
+                return await self._download(exchange, dialect, receive, send)
             response = await self._carry_out(exchange, dialect)
         except Refusal as refusal:
             exchange.code = refusal.code
@@ -140,7 +150,10 @@ class Uploads:
                 tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in trailers)
             )
         outcome = await self._outcome(command, exchange)
-        return dialect.render(outcome, exchange.request)
+        response = dialect.render(outcome, exchange.request)
+        if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
+            response = response.with_headers(downloads.representation(outcome.upload, self._inline_types))
+        return response
 
     async def _outcome(self, command: Command, exchange: Exchange) -> Outcome:
         caller = self._caller(exchange)
@@ -167,13 +180,17 @@ class Uploads:
             case Describe():
                 return Described()
 
-    async def _download(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def _download(self, exchange: Exchange, dialect: Dialect, receive: Receive, send: Send) -> None:
         upload_id = exchange.request.upload_id or ""
         if not is_upload_id(upload_id):
             raise UploadNotFound
         upload = await self._engine.find(upload_id, self._caller(exchange))
         self._note(exchange, upload)
         plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
+        inspected = dialect.render(Inspected(upload=upload), exchange.request)
+        plan = plan.with_headers(
+            (name.lower().encode(), value.encode()) for name, value in inspected.headers if name != "Cache-Control"
+        )
         plan = plan.with_headers(self._cors.headers(exchange.scope["headers"], preflight=False))
         blocks = self._engine.storage.read(upload, plan.start, plan.stop)
         await downloads.send(plan, blocks, receive, send)
@@ -193,7 +210,7 @@ class Uploads:
         preflight = exchange.request.method == "OPTIONS"
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
         headers += self._cors.headers(exchange.scope["headers"], preflight=preflight)
-        if response.status not in (204, 304):
+        if response.status not in (204, 304) and exchange.request.method != "HEAD":
             headers.append((b"content-length", str(len(response.body)).encode()))
         unread = exchange.request.has_body and not exchange.body.complete
         if unread and exchange.scope.get("http_version", "1.1").startswith("1"):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from tests.e2e.server import OCTETS, TUS, ServerProcess, some_bytes
+from tests.e2e.server import OCTETS, TUS, ServerProcess, metadata, some_bytes
 from tests.http.wire import HEAD, Wire, chunked
 from tests.http.wire import OCTETS as OCTETS_HEAD
 
@@ -243,3 +243,18 @@ def test_requests_in_one_go(server: ServerProcess, connect: Connect) -> None:
     wire.send(f"HEAD {path_of(url)} HTTP/1.1\r\n{HEAD}\r\n")
     assert [wire.read().status, wire.read().status] == [204, 204]
     assert wire.read(head_only=True).headers["upload-offset"] == "6"
+
+
+def test_head_and_get_say_the_same_of_a_finished_upload(server: ServerProcess) -> None:
+    url = server.create(3, **{"Upload-Metadata": metadata(filename="a.mp4", filetype="video/mp4")})
+    assert "ETag" not in server.head(url).headers
+    assert server.patch(url, 0, b"abc").status_code == 204
+    head, get = (
+        {name.lower(): value for name, value in answer.headers.items() if name.lower() != "date"}
+        for answer in (server.head(url), requests.get(url, timeout=5))
+    )
+    assert head.pop("cache-control") == "no-store"
+    assert get.pop("cache-control") == "private, no-cache"
+    assert get.pop("content-length") == "3"
+    assert head == get
+    assert head["upload-offset"] == "3" and head["content-type"] == "video/mp4"
