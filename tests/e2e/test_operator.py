@@ -138,7 +138,7 @@ def test_sweep(start: Callable[..., ServerProcess]) -> None:
     server = start(expire_after="100ms", sweep_every="1h")
     operator = Operator(server)
     assert requests.post(server.url, headers={**TUS, "Upload-Length": "5"}, timeout=20).status_code == 201
-    nothing = "0 expired (they held 0 B), 0 left-overs erased, 0 forgotten.\n"
+    nothing = "0 expired (they held 0 B), 0 left-overs erased, 0 finished, 0 forgotten.\n"
     swept = wait_for(lambda: line if (line := operator("sweep")) != nothing else "")
-    assert swept == "1 expired (they held 0 B), 0 left-overs erased, 0 forgotten.\n"
+    assert swept == "1 expired (they held 0 B), 0 left-overs erased, 0 finished, 0 forgotten.\n"
     assert operator.json("sessions", "stats")["expired"]["count"] == 1

@@ -81,7 +81,7 @@ async def sweep(settings: Settings) -> None:
         await engine.sessions.close()
     click.echo(
         f"{swept.expired} expired (they held {about_size(swept.bytes)}), "
-        f"{swept.erased} left-overs erased, {swept.forgotten} forgotten."
+        f"{swept.erased} left-overs erased, {swept.finished} finished, {swept.forgotten} forgotten."
     )
 
 

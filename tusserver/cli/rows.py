@@ -12,7 +12,7 @@ from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Tally
 from tusserver.units import about_duration, about_size
 
-_LINE: Final = "{:<24}  {:<9}  {:<28}  {:>5}  {:>5}  {:<20}  {}"
+_LINE: Final = "{:<32}  {:<9}  {:<28}  {:>5}  {:>5}  {:<20}  {}"
 _TALLY: Final = "{:<9}  {:>9}  {:>10}  {:>10}"
 _TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
 
