@@ -10,10 +10,11 @@ import socket
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.datastructures import URLPath
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, NoMatchFound, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.cors import Cors
 from tusserver.endpoints import Uploads
@@ -77,16 +78,16 @@ class TusApp(Starlette):
         finally:
             await self.stop()
 
-    def _routes(self) -> list[Route]:
+    def _routes(self) -> list[BaseRoute]:
         base = self.settings.base_path.rstrip("/")
         uploads = _Started(self, self._uploads(base))
-        routes = [
+        routes: list[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
         ]
         if self.settings.metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
-        return [*routes, Route(base or "/", uploads), Route(base + "/{upload_id:path}", uploads)]
+        return [*routes, _Below(base, uploads)]
 
     def _uploads(self, base: str) -> Uploads:
         settings = self.settings
@@ -116,6 +117,29 @@ class TusApp(Starlette):
     async def _metrics(self, request: Request) -> Response:
         content_type, page = await self.metrics.render(self.engine.sessions)
         return Response(page, media_type=content_type)
+
+
+class _Below(BaseRoute):
+    """The base path, and whatever is below it: path patterns stop at line ends, which a path may have."""
+
+    def __init__(self, base: str, app: ASGIApp) -> None:
+        self._base = base
+        self._app = app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is the base path or below it; what is below is the path parameter ``upload_id``."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if scope["type"] == "http" and (path == self._base or path.startswith(self._base + "/")):
+            return Match.FULL, {"path_params": {"upload_id": path[len(self._base) + 1 :]}}
+        return Match.NONE, {}
+
+    def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
+        """There are no names here."""
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request over."""
+        await self._app(scope, receive, send)
 
 
 class _Started:

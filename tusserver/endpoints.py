@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +118,7 @@ class Uploads:
     # Reading the request
 
     def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
-        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+        headers = _decoded(scope["headers"])
         trailers = scope.get("extensions", {}).get(TRAILERS)
         request = Request(
             method=scope["method"],
@@ -146,9 +146,7 @@ class Uploads:
         command = dialect.parse(exchange.request)
         trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
         if trailers is not None:
-            exchange.body.trailer = lambda: dialect.parse_trailers(
-                tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in trailers)
-            )
+            exchange.body.trailer = lambda: dialect.parse_trailers(_decoded(trailers))
         outcome = await self._outcome(command, exchange)
         response = dialect.render(outcome, exchange.request)
         if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
@@ -246,6 +244,11 @@ class Uploads:
             "client": exchange.client,
         }
         log.info(exchange.method, extra={key: value for key, value in fields.items() if value is not None})
+
+
+def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """As text. httptools leaves the white space behind a value, which is no part of it (RFC 9110 section 5.5)."""
+    return tuple((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in headers)
 
 
 def _has_body(headers: tuple[tuple[str, str], ...]) -> bool:

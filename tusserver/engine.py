@@ -138,7 +138,7 @@ class Engine:
                 raise _Complete(current)
             return current
 
-        with self._receiving():
+        with self._receiving(upload):
             try:
                 hold = await self._leases.acquire(upload, check, wants=command.offset)
             except _Complete as found:  # AMB-13
@@ -238,9 +238,9 @@ class Engine:
             raise ShuttingDown
 
     @contextlib.contextmanager
-    def _receiving(self) -> Iterator[None]:
+    def _receiving(self, upload: Upload | None = None) -> Iterator[None]:
         if self._bodies >= self._max_bodies:
-            raise TooManyUploads(retry_after=1)
+            raise TooManyUploads(upload=upload, retry_after=1)
         self._bodies += 1
         self._metrics.bodies(self._bodies)
         try:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tusserver.hold import Change, Hold
-from tusserver.protocol.refusals import OffsetMismatch, Refusal, TakenOver, UploadBusy
+from tusserver.protocol.refusals import Refusal, TakenOver, UploadBusy
 from tusserver.protocol.upload import ANYWHERE, Upload
 from tusserver.stores.base import Conflict, Query, SessionStore
 
@@ -139,8 +139,10 @@ class Leases:
         return await self._sessions.get(upload.id)
 
     async def _preempt_here(self, hold: Hold, wants: int, deadline: float) -> None:
-        if hold.passed(wants):
-            raise OffsetMismatch(upload=hold.upload)
+        if hold.passed(wants):  # it comes too late: what has passed is counted, so that it is told how far
+            await self._beat(hold)
+            await asyncio.sleep(min(self.timing.poll, max(0.0, deadline - _now())))
+            return
         hold.interrupt(TakenOver())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - _now())):

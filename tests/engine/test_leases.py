@@ -156,7 +156,7 @@ async def test_who_wants_an_offset_that_is_passed_does_not_disturb(world: World)
     with pytest.raises(OffsetMismatch):
         await other.acquire(await world.sessions.get(upload.id), at(0), wants=0)
     with pytest.raises(OffsetMismatch):
-        await one.acquire(upload, unchecked, wants=0)
+        await one.acquire(upload, at(0), wants=0)
     assert hold.reason is None
     current = await world.sessions.get(upload.id)
     assert current.held_by(hold.lease_id)

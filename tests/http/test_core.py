@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
 import pytest
 import requests
 
 from tests.e2e.server import OCTETS, TUS, ServerProcess, metadata, some_bytes
+from tests.http.asking import NUMBER, UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, path_of, post, said
 from tests.http.wire import HEAD, Wire, chunked
 from tests.http.wire import OCTETS as OCTETS_HEAD
-
-Connect = Callable[[], Wire]
-
-UNKNOWN = "0" * 32
-DIGITS = re.compile(r"0|[1-9][0-9]*")
-
-
-def path_of(url: str) -> str:
-    return "/files/" + url.rsplit("/", 1)[1]
 
 
 def unchanged(server: ServerProcess, url: str, offset: int) -> bool:
@@ -258,3 +247,89 @@ def test_head_and_get_say_the_same_of_a_finished_upload(server: ServerProcess) -
     assert get.pop("content-length") == "3"
     assert head == get
     assert head["upload-offset"] == "3" and head["content-type"] == "video/mp4"
+
+
+@pytest.mark.requirement("CORE-01", "CORE-47")
+def test_no_method_of_the_core_is_missing(server: ServerProcess) -> None:
+    url = server.create(3)
+    answers = [server.head(url), server.patch(url, 0, b"a"), requests.options(server.url, timeout=5)]
+    assert [answer.status_code for answer in answers] == [200, 204, 200]
+
+
+@pytest.mark.requirement("CORE-02", "CORE-19", "CORE-35")
+def test_offsets_are_told_as_plain_numbers(server: ServerProcess) -> None:
+    url = server.create(12)
+    for offset in range(12):
+        assert NUMBER.fullmatch(server.head(url).headers["Upload-Offset"])
+        told = server.patch(url, offset, b"x").headers["Upload-Offset"]
+        assert NUMBER.fullmatch(told) and int(told) == offset + 1
+
+
+@pytest.mark.requirement("CORE-13")
+def test_what_is_not_on_is_not_announced(start: Start) -> None:
+    server = start(expire_after="never")
+    headers = requests.options(server.url, timeout=5).headers
+    assert "expiration" not in headers["Tus-Extension"] and "" not in headers["Tus-Extension"].split(",")
+
+
+@pytest.mark.requirement("CORE-15", "CORE-44")
+def test_no_bound_no_maximum(start: Start) -> None:
+    server = start()
+    assert "Tus-Max-Size" not in requests.options(server.url, timeout=5).headers
+    assert post(server, Upload_Length=str(2**63)).status_code == 400
+
+
+@pytest.mark.requirement("CORE-16", "CORE-17")
+@pytest.mark.parametrize("real", ["POST", "GET", "DELETE", "PATCH"])
+def test_the_override_may_be_head(server: ServerProcess, connect: Connect, real: str) -> None:
+    url = server.create(3)
+    wire = connect()
+    wire.send(f"{real} {path_of(url)} HTTP/1.1\r\n{HEAD}X-HTTP-Method-Override: HEAD\r\n\r\n")
+    answer = wire.read()
+    assert answer.status == 200 and answer.headers["upload-offset"] == "0" and answer.body == b""
+    assert unchanged(server, url, 0)
+
+
+@pytest.mark.requirement("CORE-16")
+def test_the_override_may_be_post(server: ServerProcess) -> None:
+    headers = {**TUS, "Upload-Length": "3", "X-HTTP-Method-Override": "POST"}
+    assert requests.put(server.url, headers=headers, timeout=5).status_code == 201
+
+
+@pytest.mark.requirement("CORE-22", "CORE-24")
+def test_an_answer_about_nothing_is_not_kept_either(server: ServerProcess) -> None:
+    answer = server.head(f"{server.url}/{UNKNOWN}")
+    assert answer.status_code == 404 and "no-store" in answer.headers["Cache-Control"]
+    assert not {"Upload-Offset", "Upload-Length"} & set(answer.headers)
+
+
+@pytest.mark.requirement("CORE-40", "CORE-41")
+@pytest.mark.parametrize("chunks", [True, False])
+def test_a_body_that_stalls_is_ended_and_what_arrived_is_kept(start: Start, chunks: bool) -> None:
+    server = start(idle_timeout="300ms")
+    data = some_bytes(100_000)
+    url = server.create(len(data))
+    wire = Wire(server.port)
+    framing = "Transfer-Encoding: chunked" if chunks else "Content-Length: 100000"
+    wire.send(said("PATCH", url, "Upload-Offset: 0", framing))
+    wire.send(chunked(data[:60_000], [7_000]) if chunks else data[:60_000])
+    answer = wire.read()
+    assert answer.status == 408 and answer.headers["upload-offset"] == "60000"
+    assert wire.ended()
+    wire.close()
+    assert server.patch(url, 60_000, data[60_000:]).status_code == 204
+    assert server.stored(url) == data
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "  \t "])
+def test_white_space_around_a_value_is_no_part_of_it(server: ServerProcess, connect: Connect, space: str) -> None:
+    url = server.create(3)
+    wire = connect()
+    lines = {
+        "Tus-Resumable": "1.0.0", "Content-Type": UPLOAD_BYTES, "Upload-Offset": "0", "Content-Length": "3",
+        "Upload-Checksum": checksum("sha1", b"abc"),
+    }  # fmt: skip
+    head = "".join(f"{name}:{space}{value}{space}\r\n" for name, value in lines.items())
+    wire.send(f"PATCH {path_of(url)} HTTP/1.1\r\nHost: a\r\n{head}\r\nabc")
+    assert wire.read().status == 204
+    assert server.stored(url) == b"abc"

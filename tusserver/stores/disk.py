@@ -93,9 +93,7 @@ class DiskBytes:
 
     async def room(self) -> int | None:
         """See ``ByteStore``."""
-
-        found = await self._run(lambda: os.statvfs(self._root))
-        return found.f_bavail * found.f_frsize
+        return await self._run(self._measure)
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
@@ -147,6 +145,13 @@ class DiskBytes:
             with suppress(OSError):
                 name.unlink()
             raise self._unfit(error) from error
+
+    def _measure(self) -> int:
+        try:
+            found = os.statvfs(self._root)
+        except OSError as error:
+            raise self._unfit(error) from error
+        return found.f_bavail * found.f_frsize
 
     def _unfit(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(
