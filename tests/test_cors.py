@@ -80,6 +80,11 @@ def test_a_named_origin_is_answered_by_name(preflight: bool) -> None:
     assert "access-control-allow-credentials" not in headers
 
 
+def test_blanks_around_a_value_are_no_part_of_it() -> None:
+    headers = answered(Cors((HERE,)), asked(f"{HERE} \t"))
+    assert headers["access-control-allow-origin"] == HERE
+
+
 @pytest.mark.parametrize("origin", [ELSEWHERE, "null", HERE + ".evil.example", HERE + ":8443", "http://app.example"])
 @pytest.mark.parametrize("preflight", [False, True])
 def test_another_origin_gets_nothing(origin: str, preflight: bool) -> None:

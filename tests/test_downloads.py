@@ -100,6 +100,7 @@ def test_only_a_finished_upload_is_served(status: Status) -> None:
         ("bytes=-24", 1000, 1024),
         ("bytes=-5000", 0, 1024),
         ("BYTES=0-0", 0, 1),
+        ("bytes= \t0-0 ", 0, 1),
         ("bytes=0-9223372036854775807", 0, 1024),
     ],
 )
@@ -127,10 +128,20 @@ def test_one_range(value: str, start: int, stop: int) -> None:
         "bytes=\u0661-2",
         "lines=0-1",
         "bytes=" + "9" * 5000 + "-",
+        "bytes=0 - 1",
+        "bytes =0-1",
     ],
 )
 def test_what_is_not_one_range_counts_as_none(value: str) -> None:
     assert (asked(range=value).status, asked(range=value).stop) == (200, len(DATA))
+
+
+@pytest.mark.parametrize("filler", [" ", "\t", "0", "-", ","])
+@pytest.mark.parametrize("before", ["", "bytes", "bytes=", "bytes=0", "bytes=0-"])
+def test_a_long_range_does_not_hold_the_process_up(before: str, filler: str) -> None:
+    started = time.thread_time()
+    asked(range=before + filler * 60_000 + "x")
+    assert time.thread_time() - started < 1  # a matter of microseconds; ten seconds if blanks were tried in every way
 
 
 @pytest.mark.parametrize(
@@ -210,6 +221,22 @@ def test_conditions(headers: dict[str, str], status: int, far_from_greenwich: No
     assert (answer.start, answer.stop) == ((0, len(DATA)) if status == 200 else (0, 0))
     assert said(answer)["etag"] == ETAG
     assert said(answer).get("content-length") == {200: "1024", 304: None, 412: "0"}[status]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ({"if-match": [ETAG, '"other"']}, 200),
+        ({"if-match": ['"one"', '"other"']}, 412),
+        ({"if-none-match": [ETAG, '"other"']}, 304),
+        ({"range": ["bytes=0-1", "bytes=5-6"]}, 200),
+        ({"range": ["bytes=0-1"], "if-range": [ETAG, '"other"']}, 200),
+    ],
+)
+def test_a_header_on_several_lines_is_one_list(values: dict[str, list[str]], status: int, order: int) -> None:
+    lines = tuple((name, value) for name, each in values.items() for value in each[::order])
+    assert plan(finished(), lines, INLINE).status == status
 
 
 # What a browser may do with it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,9 @@ HEARD = [
     ([("forwarded", 'For="[2001:db8::1]"; Proto=HTTPS; Host="x.org:8443"')], "https://x.org:8443"),
     ([("forwarded", "host=evil.example;proto=http, host=x.org;proto=https")], "https://x.org"),
     ([("forwarded", "for=1.2.3.4;proto=https")], "https://inside:1080"),
+    ([("forwarded", "for=1.2.3.4 ; proto=https ;host=x.org ")], "https://x.org"),
+    ([("forwarded", 'for="_a;host=evil.example";host=x.org')], "http://x.org"),
+    ([("x-forwarded-host", "x.org "), ("x-forwarded-proto", "https\t")], "https://x.org"),
     ([("forwarded", "host=x.org"), ("x-forwarded-host", "evil.example")], "http://x.org"),
 ]
 
@@ -111,6 +115,19 @@ def test_who_is_trusted(trusted: tuple[str, ...], peer: str | None, believed: bo
 )
 def test_a_host_that_cannot_be_one_makes_the_answer_a_path(host: str | None) -> None:
     assert Origin().base_url(scope(host=host), "/files") == "/files"
+
+
+def test_blanks_around_a_host_are_no_part_of_it() -> None:
+    assert Origin().base_url(scope(host=" x.org \t"), "/files") == "http://x.org/files"
+
+
+@pytest.mark.parametrize("unit", ["a", " ", ";", "=", '"', "\\", "a=", ";a=", ';a="', '\\"', ";a "])
+@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "host"])
+def test_a_long_header_does_not_hold_the_process_up(name: str, unit: str) -> None:
+    said = (name, unit * (60_000 // len(unit)) + "\x00")
+    started = time.thread_time()
+    Origin(trusted_proxies=TRUSTED).base_url(scope(said, ("x-forwarded-proto", "https")), "/files")
+    assert time.thread_time() - started < 1  # milliseconds; half a minute if each letter could begin a name
 
 
 def test_two_hosts_make_the_answer_a_path() -> None:

@@ -64,4 +64,4 @@ def _wanted(request: Headers) -> list[str]:
 
 
 def _value(headers: Headers, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in headers if key == name), None)
+    return next((value.decode("latin-1").strip(" \t") for key, value in headers if key == name), None)

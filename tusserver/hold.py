@@ -51,6 +51,8 @@ class Hold:
         Raises TakenOver when the lease is no longer this one: nothing was stored, and nothing will be.
         """
         async with self._lock:
+            if not self.upload.held_by(self.lease_id):  # given back while this waited
+                raise TakenOver(upload=self.upload)
             while True:
                 new = change(self.upload)
                 if new == self.upload:

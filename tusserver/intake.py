@@ -95,6 +95,7 @@ class Intake:
         """Make durable what arrived and close the writer; ``flushed`` is then what may be counted. Returns what
         kept bytes from becoming durable. With ``keep`` false nothing that arrived counts."""
         refusal = None
+        self.hold.beat = self.hold.renew  # the writer is about to be closed
         try:
             if keep:
                 self.flushed = await self.writer.flush()

@@ -201,17 +201,20 @@ class Leases:
     async def _beat(self, hold: Hold) -> None:
         if hold.ended.is_set():
             return
-        if hold.beating:  # the last one still waits for a slow disk; the lease must not run out over that
-            return await self._guard(hold.renew(), "renewing a lease")
-        hold.beating = True
-        try:
-            await self._guard(hold.beat(), "committing progress")
-        finally:
-            hold.beating = False
+        with contextlib.suppress(TakenOver):  # its writer hears of that, or has ended by itself
+            if hold.beating:  # the last one still waits for a slow disk; the lease must not run out over that
+                return await self._guard(hold.renew(), "renewing a lease")
+            hold.beating = True
+            try:
+                await self._guard(hold.beat(), "committing progress")
+            finally:
+                hold.beating = False
 
     async def _guard(self, work: Awaitable[None], what: str) -> None:
         try:
             await work
+        except TakenOver:
+            raise
         except Refusal as refusal:
             log.warning("%s failed: %s", what, refusal.text, extra={"code": refusal.code})
         except Exception:

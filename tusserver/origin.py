@@ -17,7 +17,8 @@ SAID_BY_PROXIES: Final = ("forwarded", "x-forwarded-host", "x-forwarded-proto")
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PORT = re.compile(r":[0-9]+$")
-_PAIR = re.compile(r'\s*([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]*)\s*')
+# A pair begins at the start or at a semicolon only: from every letter on, it takes the square of their number
+_PAIR = re.compile(r'(?:^|;)\s*([A-Za-z-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]*)')
 
 Scope = Mapping[str, Any]
 
@@ -101,9 +102,9 @@ def _peer(scope: Scope) -> str | None:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name; one that was given several times as one list (RFC 9110, section 5.3)."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
+    """The headers by lower-case name, without the blanks around a value, which servers may leave (RFC 9110, section
+    5.5); one that was given several times as one list (section 5.3)."""
+    lines: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        lines.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(" \t"))
+    return {name: ",".join(values) for name, values in lines.items()}

@@ -215,3 +215,11 @@ async def test_interrupting_reaches_every_writer(world: World) -> None:
     assert isinstance(hold.reason, ShuttingDown)
     await leases.release(hold)
     assert leases.interrupt(ShuttingDown) == []
+
+
+async def test_a_heartbeat_that_comes_after_the_end_changes_nothing(world: World) -> None:
+    leases = world.process("a")
+    hold = await leases.acquire(await world.upload(), unchecked, wants=0)
+    _, late = await asyncio.gather(leases.release(hold), hold.renew(), return_exceptions=True)
+    assert isinstance(late, TakenOver)
+    assert (await world.sessions.get(hold.upload.id)).lease is None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -204,6 +205,17 @@ async def test_close_carries_out_what_is_queued(path: Path) -> None:
     async with started(after := SqliteSessions(path)):
         assert len(await found(after)) == database.BATCH + 50
     assert not path.with_name(path.name + "-wal").exists()
+
+
+async def test_a_cancelled_start_leaves_no_thread_behind(path: Path) -> None:
+    starting = asyncio.create_task(SqliteSessions(path).start())
+    await queued(starting)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == f"sqlite {path.name}")
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await asyncio.to_thread(thread.join, 10.0)
+    assert not thread.is_alive()
 
 
 async def test_closing_what_never_started_is_fine(path: Path) -> None:

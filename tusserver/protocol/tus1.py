@@ -213,7 +213,10 @@ def _new_length(request: Request) -> int | None:
 
 
 def _body_size(request: Request) -> int | None:
-    if request.all("transfer-encoding"):
+    codings = request.all("transfer-encoding")
+    if codings:
+        if [coding.strip().lower() for coding in codings] != ["chunked"]:
+            raise BadHeader("Transfer-Encoding must be chunked, and nothing else.")
         return None
     size = _integer(request, "Content-Length")
     return 0 if size is None and not request.has_body else size
