@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,17 @@ class Node:
         named = ("--replSet", self._replica_set) if self._replica_set else ()
         with (self._directory / "mongod.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binary, "--bind_ip", "127.0.0.1", "--port", str(self.port), "--dbpath", str(self._directory)]
-                + [*named, *SMALL],
+                [
+                    binary,
+                    "--bind_ip",
+                    "127.0.0.1",
+                    "--port",
+                    str(self.port),
+                    "--dbpath",
+                    self._directory,
+                    *named,
+                    *SMALL,
+                ],
                 stdout=log,
                 stderr=log,
             )
@@ -192,3 +203,11 @@ def replica_set(nodes: int = 1) -> Iterator[ReplicaSet]:
     finally:
         made.stop()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@cache
+def shared_replica_set() -> ReplicaSet:
+    """One of a single node that every test of this process may use, in a database of its own."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(replica_set())

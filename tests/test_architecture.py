@@ -17,7 +17,7 @@ LAYERS = (
     ("protocol",),
     ("stores",),
     ("units", "forms", "settings", "logs"),
-    ("hold", "leases", "sweeper", "hooks", "body", "metrics", "origin", "cors"),
+    ("hold", "keeper", "leases", "sweeper", "hooks", "body", "metrics", "origin", "cors"),
     ("intake", "receiver", "assembly", "engine"),
     ("downloads", "endpoints"),
     ("app",),

@@ -56,7 +56,7 @@ def upload(base: str) -> str:
 
 
 def stored(directory: Path) -> list[str]:
-    return sorted(path.name for path in (directory / "uploads").rglob("*") if path.is_file())
+    return sorted(path.name for path in (directory / "uploads").rglob("[!.]*") if path.is_file())
 
 
 # Where it is mounted

@@ -71,7 +71,7 @@ def videos(directory: Path) -> Iterator[Videos]:
 
 
 def stored(directory: Path) -> set[str]:
-    return {path.name for path in (directory / "data/videos/uploads").rglob("*") if path.is_file()}
+    return {path.name for path in (directory / "data/videos/uploads").rglob("[!.]*") if path.is_file()}
 
 
 def test_who_has_not_logged_in_stores_nothing(videos: Videos, directory: Path) -> None:

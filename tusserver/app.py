@@ -20,7 +20,7 @@ from tusserver.cors import Cors
 from tusserver.endpoints import Uploads
 from tusserver.engine import Engine
 from tusserver.hooks import Hooks
-from tusserver.leases import Timing
+from tusserver.keeper import Timing
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
 from tusserver.protocol.refusals import Refusal

@@ -182,7 +182,7 @@ class Uploads:
         upload_id = exchange.request.upload_id or ""
         if not is_upload_id(upload_id):
             raise UploadNotFound
-        upload = await self._engine.find(upload_id, self._caller(exchange))
+        upload = self._engine.reachable(await self._engine.find(upload_id, self._caller(exchange)))
         self._note(exchange, upload)
         plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
         inspected = dialect.render(Inspected(upload=upload), exchange.request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -12,24 +13,29 @@ from collections.abc import Callable, Iterator
 from tusserver.assembly import Assembler, final_id
 from tusserver.body import RequestBody
 from tusserver.hooks import Caller, Hooks, answer, ask, tell
-from tusserver.leases import Leases, Timing
+from tusserver.keeper import Timing
+from tusserver.leases import Leases
 from tusserver.metrics import Metrics
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append, Appended, Create, Created, Inspect, Inspected, Terminate, Terminated
 from tusserver.protocol.refusals import (
     BadChecksum,
+    BytesElsewhere,
     ChecksumMismatch,
     LengthExceeded,
     ShuttingDown,
     StorageFull,
+    StoreUnavailable,
     TooLarge,
     TooManyUploads,
 )
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
 from tusserver.receiver import NOBODY, Receiver
-from tusserver.stores.base import ByteStore, Conflict, SessionStore
+from tusserver.stores.base import ByteStore, Conflict, SessionStore, check_place
 from tusserver.sweeper import erase
+
+log = logging.getLogger("tusserver.engine")
 
 
 class _Complete(Exception):
@@ -68,6 +74,7 @@ class Engine:
         self._clock = clock
         self._max_bodies = max_bodies
         self._bodies = 0
+        self._in_place = False
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
         self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
@@ -80,6 +87,10 @@ class Engine:
         """Start the stores and what runs beside the requests. Raises StoreUnavailable."""
         await self.sessions.start()
         await self.storage.start()
+        try:
+            await self._claim_place()
+        except StoreUnavailable as refusal:
+            log.error("not ready: %s", refusal.text, extra={"code": refusal.code})
         self._services = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._assembler.run())]
 
     async def drain(self, seconds: float = 5.0) -> None:
@@ -105,15 +116,19 @@ class Engine:
         self._refuse_when_draining()
         await self.sessions.ping()
         await self.storage.ping()
+        await self._claim_place()
 
     # Commands
 
     async def create(self, command: Create, body: RequestBody, caller: Caller = NOBODY) -> Created:
         """Make an upload, and take in the body that came along."""
         self._refuse_when_draining()
+        if not self._in_place:
+            await self._claim_place()
         if command.concat is not None and command.concat.kind is Kind.FINAL:
             return Created(upload=await self._create_final(command, command.concat, caller))
         upload = rules.created(command, upload_id=_new_id(), limits=self._limits, now=self._clock())
+        upload = upload.placed(self.storage.place)
         upload = await self._as_allowed(upload, caller)
         await self._check_room(upload.length)
         if command.body is not None and command.body.size != 0 and not upload.completed:
@@ -136,7 +151,7 @@ class Engine:
             current = rules.appendable(current, command, limits=self._limits, now=self._clock())
             if current.completed:
                 raise _Complete(current)
-            return current
+            return self.reachable(current)
 
         with self._receiving(upload):
             try:
@@ -171,7 +186,28 @@ class Engine:
         await ask(self._hooks.authorize, self._receiver.event(upload, caller))
         return upload
 
+    def reachable(self, upload: Upload) -> Upload:
+        """The upload, if its bytes are in the place that this process has. Raises BytesElsewhere."""
+        try:
+            check_place(upload, self.storage.place)
+        except BytesElsewhere as refusal:
+            log.error("%s (here: %s)", refusal.text, self.storage.place, extra={"upload": upload.id})
+            raise
+        return upload
+
     # What the commands are made of
+
+    async def _claim_place(self) -> None:
+        """Raises BytesElsewhere when this deployment keeps its bytes in another place than this process would."""
+        self._in_place = False
+        claimed = await self.sessions.claim_place(self.storage.place)
+        if claimed != self.storage.place:
+            raise BytesElsewhere(
+                f"This server's storage (its identity is {self.storage.place}) is not the one that the other servers "
+                f"use ({claimed}): mount the same volume, or run tusserver doctor --adopt-storage here if theirs is "
+                "no longer used."
+            )
+        self._in_place = True
 
     async def _create_with(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Created:
         with self._receiving():
@@ -187,7 +223,7 @@ class Engine:
     async def _create_final(self, command: Create, concat: Concat, caller: Caller) -> Upload:
         partials = await self._assembler.partials(concat.parts)
         draft = rules.joined(command, concat, partials, upload_id="", limits=self._limits, now=self._clock())
-        draft = await self._as_allowed(draft, caller)
+        draft = await self._as_allowed(draft.placed(self.storage.place), caller)
         for attempt in itertools.count():
             upload_id = final_id(concat.parts, draft.metadata, draft.owner, attempt)
             try:

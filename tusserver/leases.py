@@ -4,36 +4,20 @@
   within ``poll`` seconds elsewhere), saves what it has, and releases.
 * A contested lease is not renewed: a holder that does not answer is fenced when the lease runs out.
 * Safety does not rest on time: every commit is a compare-and-set, and a fenced holder's token is spent.
-* One keeper task per process tends all leases; a task group per request would turn refusals into groups of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from tusserver.hold import Change, Hold
-from tusserver.protocol.refusals import Refusal, TakenOver, UploadBusy
+from tusserver.keeper import Keeper, Timing
+from tusserver.protocol.refusals import Refusal, StoreUnavailable, TakenOver, UploadBusy
 from tusserver.protocol.upload import ANYWHERE, Upload
-from tusserver.stores.base import Conflict, Query, SessionStore
-
-log = logging.getLogger("tusserver.leases")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timing:
-    """Seconds. ``ttl``: how long a lease lasts without renewal. ``beat``: between two renewals of a lease, each of
-    which commits the progress. ``poll``: between two looks for contests, and at a contested lease. ``patience``: how
-    long a request waits for the present holder."""
-
-    ttl: float = 3.0
-    beat: float = 1.0
-    poll: float = 0.05
-    patience: float = 10.0
+from tusserver.stores.base import Conflict, SessionStore
 
 
 class Leases:
@@ -52,18 +36,12 @@ class Leases:
         self._preempted = preempted
         self._sessions = sessions
         self._holder = holder
-        self._holds: dict[str, Hold] = {}
-        self._held = asyncio.Event()
-        self._beats: set[asyncio.Task[None]] = set()
+        self._keeper = Keeper(sessions, holder=holder, timing=timing)
+        self._holds = self._keeper.holds
 
     async def run(self) -> None:
         """Keep the leases for ever. When this is cancelled, those that are still held run out by themselves."""
-        try:
-            await self._keep()
-        finally:
-            for beat in self._beats:
-                beat.cancel()
-            await asyncio.gather(*self._beats, return_exceptions=True)
+        await self._keeper.run()
 
     def interrupt(self, reason: Callable[[], Refusal]) -> list[Hold]:
         """Ask every writer of this process to end; returns what they hold, to wait for."""
@@ -89,10 +67,11 @@ class Leases:
         UploadBusy when the holder does not end within the patience.
         """
         deadline = _now() + self.timing.patience
+        pauses = self._pauses()
         while True:
             check(upload)
             if upload.leased:
-                upload = await self._preempt(upload, wants, deadline)
+                upload = await self._preempt(upload, wants, deadline, next(pauses))
                 continue
             lease_id = _lease_id()
             try:
@@ -110,9 +89,10 @@ class Leases:
         Raises UploadBusy when the holder does not end within the patience.
         """
         deadline = _now() + self.timing.patience
+        pauses = self._pauses()
         while upload.lease is not None:
             if upload.leased:
-                upload = await self._preempt(upload, ANYWHERE, deadline)
+                upload = await self._preempt(upload, ANYWHERE, deadline, next(pauses))
                 continue
             try:
                 upload = await self._sessions.swap(upload, upload.fenced())
@@ -121,26 +101,37 @@ class Leases:
                 upload = await self._sessions.get(upload.id)
         return upload
 
-    async def release(self, hold: Hold, change: Change = lambda upload: upload) -> Upload:
-        """Store a last change and give the lease back in the same swap. Only once the writer is closed."""
-        try:
-            return await hold.change(lambda upload: change(upload).released())
-        finally:
-            self._drop(hold)
+    async def release(self, hold: Hold, change: Change = lambda upload: upload, *, why: str | None = None) -> Upload:
+        """Store a last change and give the lease back in the same swap. Only once the writer is closed. ``why``: what
+        ended the writer before the body did.
 
-    async def _preempt(self, upload: Upload, wants: int, deadline: float) -> Upload:
+        While the session store is away this goes on trying (and sets ``hold.troubled``): what is durable is counted
+        when the store is back, unless somebody has taken the upload over.
+        """
+        hold.releasing = True
+        try:
+            while True:
+                try:
+                    return await hold.change(lambda upload: change(upload).released(why))
+                except StoreUnavailable as refusal:
+                    hold.trouble(refusal)
+                    await asyncio.sleep(self.timing.beat)
+        finally:
+            self._keeper.drop(hold)
+
+    async def _preempt(self, upload: Upload, wants: int, deadline: float, pause: float) -> Upload:
         if _now() >= deadline:
             raise UploadBusy(upload=upload, retry_after=1)
         hold = self._holds.get(upload.id)
         if hold is not None and upload.held_by(hold.lease_id):
             await self._preempt_here(hold, wants, deadline)
         else:
-            await self._preempt_there(upload, wants, deadline)
+            await self._preempt_there(upload, wants, min(pause, max(0.0, deadline - _now())))
         return await self._sessions.get(upload.id)
 
     async def _preempt_here(self, hold: Hold, wants: int, deadline: float) -> None:
         if hold.passed(wants):  # it comes too late: what has passed is counted, so that it is told how far
-            await self._beat(hold)
+            await self._keeper.beat(hold)
             await asyncio.sleep(min(self.timing.poll, max(0.0, deadline - _now())))
             return
         hold.interrupt(TakenOver())
@@ -149,81 +140,28 @@ class Leases:
                 await hold.ended.wait()
                 self._preempted("saved")
 
-    async def _preempt_there(self, upload: Upload, wants: int, deadline: float) -> None:
+    async def _preempt_there(self, upload: Upload, wants: int, pause: float) -> None:
         lease = upload.lease
         if lease is not None and lease.contest not in (wants, ANYWHERE):
             with contextlib.suppress(Conflict):
                 await self._sessions.swap(upload, upload.contested(wants))
                 return
-        await asyncio.sleep(min(self.timing.poll, max(0.0, deadline - _now())))
+        await asyncio.sleep(pause)
+
+    def _pauses(self) -> Iterator[float]:
+        """Seconds between looks at a contested lease: a holder that is well answers within milliseconds."""
+        pause = self.timing.poll / 8
+        while True:
+            yield min(pause, self.timing.poll)
+            pause *= 1.5
 
     def _acquired(self, upload: Upload, lease_id: str) -> Upload:
         return upload.acquired(lease_id=lease_id, holder=self._holder, ttl=self.timing.ttl)
 
     def _hold(self, stored: Upload, lease_id: str) -> Hold:
         hold = Hold(self._sessions, stored, lease_id)
-        self._holds[stored.id] = hold
-        self._held.set()
+        self._keeper.keep(hold)
         return hold
-
-    def _drop(self, hold: Hold) -> None:
-        if self._holds.get(hold.upload.id) is hold:
-            del self._holds[hold.upload.id]
-        if not self._holds:
-            self._held.clear()
-        hold.ended.set()
-
-    # The keeper
-
-    async def _keep(self) -> None:
-        due: dict[Hold, float] = {}
-        while True:
-            await self._held.wait()
-            now = _now()
-            due = {hold: due.get(hold, now + self.timing.beat) for hold in self._holds.values()}
-            for hold, at in due.items():
-                if at <= now:
-                    due[hold] = now + self.timing.beat
-                    self._spawn(self._beat(hold))
-            await self._guard(self._answer_contests(), "looking for contests")
-            await asyncio.sleep(self.timing.poll)
-
-    async def _answer_contests(self) -> None:
-        async for upload in self._sessions.find(Query(holder=self._holder, contested=True)):
-            hold = self._holds.get(upload.id)
-            if hold is None or not upload.held_by(hold.lease_id) or upload.lease is None:
-                continue
-            if not hold.passed(upload.lease.contest or 0):
-                hold.interrupt(TakenOver())
-            else:
-                self._spawn(self._beat(hold))
-
-    async def _beat(self, hold: Hold) -> None:
-        if hold.ended.is_set():
-            return
-        with contextlib.suppress(TakenOver):  # its writer hears of that, or has ended by itself
-            if hold.beating:  # the last one still waits for a slow disk; the lease must not run out over that
-                return await self._guard(hold.renew(), "renewing a lease")
-            hold.beating = True
-            try:
-                await self._guard(hold.beat(), "committing progress")
-            finally:
-                hold.beating = False
-
-    async def _guard(self, work: Awaitable[None], what: str) -> None:
-        try:
-            await work
-        except TakenOver:
-            raise
-        except Refusal as refusal:
-            log.warning("%s failed: %s", what, refusal.text, extra={"code": refusal.code})
-        except Exception:
-            log.exception("%s failed", what)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._beats.add(task)
-        task.add_done_callback(self._beats.discard)
 
 
 def _lease_id() -> str:

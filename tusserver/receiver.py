@@ -16,7 +16,7 @@ from tusserver.metrics import Metrics
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
 from tusserver.protocol.headers import ALGORITHMS
-from tusserver.protocol.refusals import Refusal
+from tusserver.protocol.refusals import Refusal, StoreUnavailable
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Kind, Upload
 from tusserver.stores.base import ByteStore
@@ -66,9 +66,9 @@ class Receiver:
             ending = raised
         keep = ending is None or counts
         self._metrics.received(intake.writer.position - hold.upload.offset)
-        upload = await self.see_through(
-            self.settle(intake, keep=keep, length=command.length if keep else None, caller=caller)
-        )
+        why = ending.code if isinstance(ending, Refusal) else None
+        settling = self.settle(intake, keep=keep, length=command.length if keep else None, caller=caller, why=why)
+        upload = await self._given_back(hold, settling)
         if isinstance(ending, Refusal):
             ending.upload = upload
         if ending is not None:
@@ -87,16 +87,22 @@ class Receiver:
                 hold, self._storage, limits=self._limits, clock=self._clock, counts=counts, committed=committed
             )
         except BaseException as raised:
-            upload = await self.see_through(self._leases.release(hold))
+            upload = await self._given_back(hold, self._leases.release(hold))
             if isinstance(raised, Refusal):
                 raised.upload = upload
             raise
 
     async def settle(
-        self, intake: Intake, *, keep: bool = True, length: int | None = None, caller: Caller = NOBODY
+        self,
+        intake: Intake,
+        *,
+        keep: bool = True,
+        length: int | None = None,
+        caller: Caller = NOBODY,
+        why: str | None = None,
     ) -> Upload:
         """Bytes durable, then the offset (and a declared length), then the lease given back; then what completion
-        brings. With ``keep`` false nothing that arrived counts."""
+        brings. With ``keep`` false nothing that arrived counts. ``why``: what ended it before the body did."""
         hold = intake.hold
         failure = await intake.settle(keep=keep)
         offset = intake.flushed if keep else hold.upload.offset
@@ -108,9 +114,9 @@ class Receiver:
             if count(hold.upload).completed and hold.upload.kind is not Kind.PARTIAL:
                 await ask(self._hooks.pre_finish, self.event(hold.upload, caller))
         except Refusal as refusal:
-            refusal.upload = await self._leases.release(hold)
+            refusal.upload = await self._leases.release(hold, why=refusal.code)
             raise
-        upload = await self._leases.release(hold, count)
+        upload = await self._leases.release(hold, count, why=why)
         await intake.committed(upload)
         if upload.completed:
             await self.follow_up(upload, caller)
@@ -127,6 +133,19 @@ class Receiver:
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end, even if the request is cancelled meanwhile."""
         return await asyncio.shield(self._task(work))
+
+    async def _given_back(self, hold: Hold, work: Coroutine[Any, Any, T]) -> T:
+        """Do it to its end, even if the request is cancelled meanwhile or the session store is away: the request then
+        hears so at once, and what is durable is counted later. Raises StoreUnavailable."""
+        task = self._task(work)
+        trouble = asyncio.create_task(hold.troubled.wait())
+        try:
+            await asyncio.wait({task, trouble}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            trouble.cancel()
+        if task.done():
+            return task.result()
+        raise hold.refusal or StoreUnavailable()
 
     async def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it, and let the answer wait for it for a while only."""
@@ -150,5 +169,10 @@ class Receiver:
     def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._work.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, also where the request that would have told it has gone

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from tusserver.protocol.refusals import Refusal, UploadNotFound
+from tusserver.protocol.refusals import BytesElsewhere, Refusal, UploadNotFound
 from tusserver.protocol.upload import TOMBSTONES, Status, Upload
 from tusserver.stores.base import ByteStore, Conflict, Query, SessionStore
 
@@ -24,12 +24,14 @@ MORTAL = frozenset({Status.ACTIVE, Status.COMPLETED})
 
 
 async def erase(upload: Upload, sessions: SessionStore, storage: ByteStore) -> bool:
-    """Delete the bytes of a tombstone and note that they are gone. False when the byte store would not: a sweeper
-    tries again."""
+    """Delete the bytes of a tombstone and note that they are gone. False when the byte store would not, or the bytes
+    are in another place: a sweeper tries again."""
     try:
         await storage.delete(upload)
         with contextlib.suppress(Conflict, UploadNotFound):
             await sessions.swap(upload, upload.emptied())
+    except BytesElsewhere:  # left to a server that has them
+        return False
     except Refusal as refusal:
         log.warning("bytes not deleted yet: %s", refusal.text, extra={"upload": upload.id, "code": refusal.code})
         return False

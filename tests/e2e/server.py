@@ -166,7 +166,7 @@ class ServerProcess:
 
     def held(self) -> list[str]:
         """What lies in the byte store: the names of the files."""
-        return sorted(path.name for path in self.uploads.rglob("*") if path.is_file())
+        return sorted(path.name for path in self.uploads.rglob("[!.]*") if path.is_file())
 
     def stored(self, url: str) -> bytes:
         """The bytes of a finished upload, as GET gives them."""

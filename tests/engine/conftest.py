@@ -12,7 +12,7 @@ import pytest
 from tusserver.body import RequestBody
 from tusserver.engine import Engine
 from tusserver.hooks import Hooks
-from tusserver.leases import Timing
+from tusserver.keeper import Timing
 from tusserver.metrics import Metrics
 from tusserver.protocol.commands import Append, Body, Create
 from tusserver.protocol.rules import Limits
@@ -67,7 +67,7 @@ class Workshop:
 
     def stored(self) -> list[str]:
         """The names of what lies on the disk."""
-        return sorted(path.name for path in self.root.rglob("*") if path.is_file())
+        return sorted(path.name for path in self.root.rglob("[!.]*") if path.is_file())
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 from tests.engine.conftest import Workshop, append, body, bytes_of, final_over, upload_of
 from tusserver.assembly import final_id
 from tusserver.hooks import Event, Hooks
-from tusserver.leases import Leases, Timing
+from tusserver.keeper import Timing
+from tusserver.leases import Leases
 from tusserver.protocol.commands import Create, Inspect, Terminate
 from tusserver.protocol.refusals import BadConcat, HookRefused, UploadNotFound
 from tusserver.protocol.upload import ANYWHERE, Concat, Kind, Status, Upload

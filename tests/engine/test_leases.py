@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tusserver.leases import Leases, Timing
+from tusserver.keeper import Timing
+from tusserver.leases import Leases
 from tusserver.protocol.refusals import OffsetMismatch, Refusal, ShuttingDown, TakenOver, UploadBusy
 from tusserver.protocol.upload import ANYWHERE, Upload
 from tusserver.stores.memory import MemorySessions

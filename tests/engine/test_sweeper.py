@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.engine.conftest import HOUR, Workshop, append, bytes_of, upload_of
-from tusserver.leases import Leases, Timing
+from tusserver.keeper import Timing
+from tusserver.leases import Leases
 from tusserver.protocol.commands import Inspect, Terminate
 from tusserver.protocol.refusals import UploadExpired, UploadNotFound
 from tusserver.protocol.upload import Status

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores.sessions import BACKENDS, Clock, Pair, started
+from tusserver.stores.mongodb import settled
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -15,3 +16,4 @@ async def pair(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: st
     stores = [pair.one] if pair.one is pair.other else [pair.one, pair.other]
     async with started(*stores):
         yield pair
+    await settled(pair.close())

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bson.datetime_ms import DatetimeMS
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
+
+from tests.mongod import shared_replica_set
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Query, SessionStore
 from tusserver.stores.memory import MemorySessions
+from tusserver.stores.mongo import MongoSessions
+from tusserver.stores.mongodb import Mongo
 from tusserver.stores.sqlite import SqliteSessions
 
 
@@ -31,6 +39,7 @@ class Pair:
     one: SessionStore
     other: SessionStore
     clock: Clock
+    close: Callable[[], Any] = lambda: None
 
 
 def an_upload(upload_id: str = "u", *, created_at: float = 10.0, **fields: Any) -> Upload:
@@ -71,8 +80,29 @@ def sqlite_twice(path: Path, clock: Clock) -> Pair:
     return Pair(SqliteSessions(database, clock=clock), SqliteSessions(database, durable=False, clock=clock), clock)
 
 
+def mongo(path: Path, clock: Clock) -> Pair:
+    return _in_mongodb(clock, AsyncMongoClient)
+
+
+def motor(path: Path, clock: Clock) -> Pair:
+    return _in_mongodb(clock, AsyncIOMotorClient)
+
+
+def _in_mongodb(clock: Clock, client: Callable[[str], Any]) -> Pair:
+    url, database = shared_replica_set().url, f"contract-{secrets.token_hex(4)}"
+
+    def now() -> Any:
+        return {"$literal": DatetimeMS(round(clock.now * 1000))}
+
+    theirs = client(url)
+    one = MongoSessions(Mongo(theirs, database), now=now)
+    return Pair(one, MongoSessions(Mongo(url, database), now=now), clock, theirs.close)
+
+
 BACKENDS: dict[str, Callable[[Path, Clock], Pair]] = {
     "memory": memory,
+    "mongodb": mongo,
+    "mongodb-motor": motor,
     "sqlite": sqlite,
     "sqlite-twice": sqlite_twice,
 }

@@ -74,5 +74,5 @@ def test_a_field_that_an_older_version_did_not_write_has_its_default() -> None:
 def test_only_a_lease_without_a_time_is_stamped() -> None:
     lease = Lease(id="l", holder="h", ttl=3.0)
     stamped = as_stored(an_upload(lease=lease), version=2, now=100.0)
-    assert stamped == an_upload(lease=replace(lease, expires_at=103.0), version=2, as_of=100.0)
+    assert stamped == an_upload(lease=replace(lease, expires_at=103.0, since=100.0), version=2, as_of=100.0)
     assert as_stored(stamped, version=3, now=200.0).lease == stamped.lease

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -31,13 +32,16 @@ FULL = replace(
     completed_at=12.5,
     ended_at=13.5,
     stored=False,
+    place="here",
 )
 
 
 async def test_a_new_upload_is_version_one_and_comes_back_with_every_field(pair: Pair) -> None:
     stored = await pair.one.create(replace(FULL, version=7, as_of=3.0))
     assert stored.version == 1
-    assert stored.same_as(replace(FULL, version=1))
+    moments = tuple(replace(moment, at=pair.clock.now) for moment in FULL.timeline)
+    assert [moment.what for moment in moments] == ["taken", "received", "fenced", "received"]
+    assert stored.same_as(replace(FULL, version=1, updated_at=0.3, timeline=moments))  # times to the millisecond
     assert (await pair.other.get(FULL.id)) == stored
     assert stored.as_of == pair.clock.now
 
@@ -219,6 +223,14 @@ QUERIES = {
     "expires, later": (Query(expires_before=200.5), "bdh"),
     "ended": (Query(ended_before=90.0), "g"),
     "updated": (Query(updated_before=50.0), "bcde"),
+    "leased": (Query(leased=True), "bcd"),
+    "not leased": (Query(leased=False), "aefgh"),
+    "created from": (Query(created_from=6.0), "fgh"),
+    "beyond": (Query(beyond=(5.0, "e-final")), "fgh"),
+    "beyond, same age": (Query(beyond=(5.0, "e")), "efgh"),
+    "newest first": (Query(newest_first=True), "hgfedcba"),
+    "newest first, beyond": (Query(newest_first=True, beyond=(5.0, "e-final")), "dcba"),
+    "newest first, of some": (Query(newest_first=True, statuses=frozenset({Status.ACTIVE}), created_from=2.0), "edcb"),
     "all at once": (Query(statuses=frozenset({Status.ACTIVE}), holder="pod-a", contested=True), "c"),
     "to expire": (Query(statuses=frozenset({Status.ACTIVE, Status.COMPLETED}), expires_before=150.0), "b"),
     "to erase": (Query(statuses=frozenset({Status.CANCELLED, Status.EXPIRED}), stored=True), "g"),
@@ -250,6 +262,12 @@ async def test_of_one_age_find_finds_each_once(pair: Pair) -> None:
     ids = [f"{n:03d}" for n in range(501)]
     await asyncio.gather(*(pair.one.create(an_upload(upload_id)) for upload_id in reversed(ids)))
     assert await found(pair.other) == ids
+
+
+async def test_of_one_age_newest_first_finds_each_once(pair: Pair) -> None:
+    ids = [f"{n:03d}" for n in range(501)]
+    await asyncio.gather(*(pair.one.create(an_upload(upload_id)) for upload_id in ids))
+    assert await found(pair.other, Query(newest_first=True)) == ids[::-1]
 
 
 async def test_what_changes_during_find_costs_nobody_else_a_place(pair: Pair) -> None:
@@ -296,3 +314,63 @@ async def test_tally(pair: Pair) -> None:
 
 async def test_ping(pair: Pair) -> None:
     await pair.one.ping()
+
+
+async def test_tally_of_a_period(pair: Pair) -> None:
+    await crowd(pair.one)
+    tallies = await pair.other.tally(created_from=7.0)
+    assert tallies == {
+        Status.CANCELLED: Tally(count=1, held=2, remaining=7),
+        Status.EXPIRED: Tally(count=1, held=0, remaining=8),
+    }
+    assert dict(await pair.other.tally(created_from=9.0)) == {}
+
+
+# The place of the bytes
+
+
+async def test_the_first_claim_stays(pair: Pair) -> None:
+    assert await pair.one.claim_place("here") == "here"
+    assert await pair.other.claim_place("there") == "here"
+    assert await pair.one.claim_place("here") == "here"
+
+
+async def test_of_many_first_claims_one_wins(pair: Pair) -> None:
+    stores = [pair.one, pair.other] * 10
+    claims = await asyncio.gather(*(store.claim_place(f"place-{n}") for n, store in enumerate(stores)))
+    assert len(set(claims)) == 1
+
+
+async def test_a_claim_by_force_replaces_the_first(pair: Pair) -> None:
+    await pair.one.claim_place("here")
+    assert await pair.other.claim_place("there", force=True) == "there"
+    assert await pair.one.claim_place("here") == "there"
+
+
+# Contests
+
+
+async def heard(contests: AsyncGenerator[Upload | None, None]) -> Upload:
+    async for upload in contests:
+        if upload is not None:
+            return upload
+    raise AssertionError("contests are told of for ever")
+
+
+async def test_contests_come_while_they_last_and_only_to_the_holder(pair: Pair) -> None:
+    mine = await pair.one.create(leased(an_upload("mine"), "pod-a"))
+    await pair.one.create(leased(an_upload("theirs"), "pod-b").contested(0))
+    async with asyncio.timeout(20), contextlib.aclosing(pair.one.contests("pod-a", every=0.01)) as contests:
+        assert await anext(contests) is None
+        hearing = asyncio.create_task(heard(contests))
+        await pair.other.swap(mine, mine.contested(7))
+        contested = await hearing
+        assert contested.id == "mine"
+        assert contested.lease is not None and contested.lease.contest == 7
+        assert (await heard(contests)).id == "mine"
+
+
+async def test_a_contest_from_before_is_heard_of_too(pair: Pair) -> None:
+    await pair.one.create(leased(an_upload("mine"), "pod-a").contested(3))
+    async with asyncio.timeout(20), contextlib.aclosing(pair.other.contests("pod-a", every=0.01)) as contests:
+        assert (await heard(contests)).id == "mine"

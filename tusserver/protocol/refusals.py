@@ -225,3 +225,13 @@ class BytesMissing(StoreUnavailable):
 
     code = "bytes_missing"
     message = "The upload's stored bytes are not to be found; an operator has to look at the server's log."
+
+
+class BytesElsewhere(StoreUnavailable):
+    """The upload's bytes are in a directory that this server has not got: the servers do not share it."""
+
+    code = "bytes_elsewhere"
+    message = (
+        "The upload's bytes are in another server's directory, which this one does not share; try again, and have an "
+        "operator run tusserver doctor."
+    )

@@ -70,7 +70,7 @@ def created(command: Create, *, upload_id: str, limits: Limits, now: float) -> U
         metadata=command.metadata,
         concat=command.concat,
     )
-    return kept(upload.advanced(0, now=now), limits, now)
+    return kept(upload.noted("created").advanced(0, now=now), limits, now)
 
 
 def joined(
@@ -95,7 +95,7 @@ def joined(
     )
     if exceeds(upload.length, limits.max_size):
         raise TooLarge
-    return kept(upload, limits, now)
+    return kept(upload.noted("created"), limits, now)
 
 
 def appendable(upload: Upload, command: Append, *, limits: Limits, now: float) -> Upload:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from tusserver.protocol.timeline import Moment, noted
+
 ANYWHERE: Final = -1
 """The contest of somebody who does not want to write at an offset, only wants the writer to end (HEAD, DELETE)."""
 
@@ -76,8 +78,9 @@ class Lease:
     """The right to write, given to one request on one process for a while.
 
     ``expires_at`` is on the *session store's* clock, in seconds since the epoch; None asks the store to stamp
-    ``ttl`` seconds from now when it stores the value. ``contest`` is the offset from which somebody else wants to
-    write (``ANYWHERE``: to end this writer, whatever its offset), or None.
+    ``ttl`` seconds from now when it stores the value. ``since`` is when the lease was taken, on the same clock (None:
+    to be stamped), and ``start`` the offset that it was taken at. ``contest`` is the offset from which somebody else
+    wants to write (``ANYWHERE``: to end this writer, whatever its offset), or None.
     """
 
     id: str
@@ -85,6 +88,8 @@ class Lease:
     ttl: float
     expires_at: float | None = None
     contest: int | None = None
+    since: float | None = None
+    start: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +125,8 @@ class Upload:
     completed_at: float | None = None
     ended_at: float | None = None
     stored: bool = True
+    place: str | None = None
+    timeline: tuple[Moment, ...] = ()
     version: int = 0
     as_of: float = 0.0
 
@@ -151,6 +158,14 @@ class Upload:
         lease = self.lease
         return lease is not None and (lease.expires_at is None or lease.expires_at > self.as_of)
 
+    @property
+    def speed(self) -> float | None:
+        """Bytes per second that its writer has received since it took the lease; None while nobody writes."""
+        lease = self.lease
+        if lease is None or not self.leased or lease.since is None or self.as_of <= lease.since:
+            return None
+        return (self.offset - lease.start) / (self.as_of - lease.since)
+
     def held_by(self, lease_id: str) -> bool:
         """Whether the lease is still the one with this id, run out or not."""
         return self.lease is not None and self.lease.id == lease_id
@@ -164,7 +179,8 @@ class Upload:
     def acquired(self, *, lease_id: str, holder: str, ttl: float) -> Upload:
         """Give the lease to a new holder. An unreleased lease costs its token (see ``fenced``)."""
         base = self.fenced() if self.lease is not None else self
-        return replace(base, lease=Lease(id=lease_id, holder=holder, ttl=ttl))
+        lease = Lease(id=lease_id, holder=holder, ttl=ttl, start=self.offset)
+        return replace(base, lease=lease).noted("taken", by=holder)
 
     def renewed(self) -> Upload:
         """Ask the store to stamp the lease anew. A contested lease is left to run out."""
@@ -181,13 +197,17 @@ class Upload:
         """The holder answers a contest for an offset that it has already passed: it stays."""
         return replace(self, lease=replace(self._lease(), contest=None))
 
-    def released(self) -> Upload:
-        """The holder has ended and will write no more under this token; the next writer may go on under it."""
-        return replace(self, lease=None)
+    def released(self, why: str | None = None) -> Upload:
+        """The holder has ended and will write no more under this token; the next writer may go on under it.
+        ``why``: what ended it before the body did."""
+        by = self.lease.holder if self.lease is not None else None
+        ended = self if why is None else self.noted(why, by=by)
+        return replace(ended, lease=None)
 
-    def fenced(self) -> Upload:
+    def fenced(self, what: str = "fenced") -> Upload:
         """Take the lease from a holder that may still be writing: its token is spent."""
-        return replace(self, lease=None, token=self.token + 1)
+        by = self.lease.holder if self.lease is not None else None
+        return replace(self.noted(what, by=by), lease=None, token=self.token + 1)
 
     def advanced(self, offset: int, *, now: float) -> Upload:
         """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload."""
@@ -202,6 +222,8 @@ class Upload:
                 parts = parts[:-1]
             parts = (*parts, part)
         moved = replace(self, parts=parts, updated_at=now)
+        if offset > self.offset:
+            moved = moved.noted("received", by=self.lease.holder if self.lease is not None else None)
         return moved.to(Status.COMPLETED, now=now) if moved.remaining == 0 else moved
 
     def with_length(self, length: int, *, now: float) -> Upload:
@@ -224,7 +246,7 @@ class Upload:
         """Move to another status, as ``TRANSITIONS`` allows."""
         if status not in TRANSITIONS[self.status]:
             raise InvalidTransition(f"{self.status} -> {status}")
-        moved = replace(self, status=status, updated_at=now)
+        moved = replace(self, status=status, updated_at=now).noted(status.value)
         if status is Status.COMPLETED:
             return replace(moved, completed_at=now)
         return replace(moved, ended_at=now, lease=None)
@@ -232,6 +254,14 @@ class Upload:
     def kept_until(self, expires_at: float | None) -> Upload:
         """Set when the upload expires (None: never)."""
         return replace(self, expires_at=expires_at)
+
+    def placed(self, place: str) -> Upload:
+        """Say which byte store holds the bytes (``ByteStore.place``)."""
+        return replace(self, place=place)
+
+    def noted(self, what: str, *, by: str | None = None) -> Upload:
+        """Remember a moment (see ``timeline.noted``)."""
+        return replace(self, timeline=noted(self.timeline, Moment(what=what, offset=self.offset, by=by)))
 
     def emptied(self) -> Upload:
         """Its bytes have been deleted."""

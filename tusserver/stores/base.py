@@ -8,10 +8,12 @@ does not answer.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tusserver.protocol.refusals import BytesElsewhere
 from tusserver.protocol.upload import Kind, Status, Upload
 
 Buffer = bytes | bytearray | memoryview
@@ -25,18 +27,24 @@ class Conflict(Exception):
 class Query:
     """Which uploads; every field that is not None must hold. Times are seconds since the epoch.
 
-    ``holder``: leased to this process. ``contested``: the lease is (not) contested. ``stored``: bytes may (not) be
-    there. ``expires_before``, ``ended_before``, ``updated_before``: that time is set and below the bound.
+    ``leased``: there is a (no) lease, run out or not. ``holder``: leased to this process. ``contested``: the lease is
+    (not) contested. ``stored``: bytes may (not) be there. ``created_from``: created then or later. ``expires_before``,
+    ``ended_before``, ``updated_before``: that time is set and below the bound. ``beyond``: a place to go on after, the
+    ``created_at`` and the id of an upload. ``newest_first`` turns the order round.
     """
 
     statuses: frozenset[Status] | None = None
     kind: Kind | None = None
+    leased: bool | None = None
     holder: str | None = None
     contested: bool | None = None
     stored: bool | None = None
     expires_before: float | None = None
     ended_before: float | None = None
     updated_before: float | None = None
+    created_from: float | None = None
+    beyond: tuple[float, str] | None = None
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +69,7 @@ class SessionStore(Protocol):
         ...
 
     async def create(self, upload: Upload) -> Upload:
-        """Store a new upload (version 1, ``lease`` stamped) and return it as stored.
+        """Store a new upload (version 1, stamped) and return it as stored.
 
         Raises Conflict when the id is taken.
         """
@@ -74,9 +82,10 @@ class SessionStore(Protocol):
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """Replace ``old`` by ``new`` if the stored version is still ``old.version``; return it as stored.
 
-        The stored version becomes ``old.version + 1``, whatever ``new.version`` is. A lease in ``new`` whose
-        ``expires_at`` is None is stamped ``ttl`` seconds from the store's now. Durable when it returns (as the
-        store's durability says). Raises Conflict when the version moved, UploadNotFound when the upload is gone.
+        The stored version becomes ``old.version + 1``, whatever ``new.version`` is. Times that are None in the lease
+        and in the timeline are stamped with the store's now (a lease's end ``ttl`` seconds from it). Durable when it
+        returns (as the store's durability says). Raises Conflict when the version moved, UploadNotFound when the
+        upload is gone. After StoreUnavailable it may have been stored or not; the same swap again is safe then.
         """
         ...
 
@@ -85,11 +94,23 @@ class SessionStore(Protocol):
         ...
 
     def find(self, query: Query) -> AsyncIterator[Upload]:
-        """The uploads that match, oldest (``created_at``) first. Uploads may change while this goes on."""
+        """The uploads that match, by ``created_at`` and then id. Uploads may change while this goes on."""
         ...
 
-    async def tally(self) -> Mapping[Status, Tally]:
-        """A tally of each status that occurs."""
+    def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
+        """The uploads leased to ``holder`` that somebody contests, for ever, as soon as the store hears of it; each
+        again and again while it is contested. None: there is nothing new, which is said before each wait; a store
+        that has to look for itself waits ``every`` so many seconds. Raises StoreUnavailable."""
+        ...
+
+    async def tally(self, created_from: float | None = None) -> Mapping[Status, Tally]:
+        """A tally of each status that occurs, over the uploads that were created then (seconds since the epoch) or
+        later."""
+        ...
+
+    async def claim_place(self, place: str, *, force: bool = False) -> str:
+        """Say which byte store this deployment uses (``ByteStore.place``), and return the one that was said first,
+        or, with ``force``, this one from now on."""
         ...
 
     async def ping(self) -> None:
@@ -132,7 +153,14 @@ class ByteWriter(Protocol):
 
 
 class ByteStore(Protocol):
-    """Keeps bytes under keys (upload, token) at positions."""
+    """Keeps bytes under keys (upload, token) at positions. What takes an upload raises BytesElsewhere for one whose
+    bytes another place holds (``upload.place``)."""
+
+    @property
+    def place(self) -> str:
+        """Which place this is, known once started: every process that reaches the same bytes says the same, every
+        other one something else."""
+        ...
 
     async def start(self) -> None:
         """Make what is missing and check that the place can be written to. Raises StoreUnavailable."""
@@ -164,6 +192,14 @@ class ByteStore(Protocol):
         """The ids of the uploads of which bytes lie about that ``finish`` has not made one object."""
         ...
 
+    def ids(self) -> AsyncGenerator[str, None]:
+        """The ids of the uploads of which any bytes lie about, each once."""
+        ...
+
+    async def verify(self, upload: Upload) -> None:
+        """Look whether the counted bytes are there, without reading them all. Raises BytesMissing."""
+        ...
+
     async def delete(self, upload: Upload) -> None:
         """Delete every byte of the upload, counted or not, under whatever token. Deleting twice is fine."""
         ...
@@ -179,3 +215,18 @@ class ByteStore(Protocol):
     async def ping(self) -> None:
         """Return when bytes can be stored. Raises StoreUnavailable with a sentence when they can't."""
         ...
+
+
+def check_place(upload: Upload, place: str) -> None:
+    """Raises BytesElsewhere when the upload's bytes are in another place than this one."""
+    if upload.place not in (None, place):
+        raise BytesElsewhere(upload=upload)
+
+
+async def polled(sessions: SessionStore, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
+    """``SessionStore.contests`` for a store that has to look for itself."""
+    while True:
+        async for upload in sessions.find(Query(holder=holder, contested=True)):
+            yield upload
+        yield None
+        await asyncio.sleep(every)

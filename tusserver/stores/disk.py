@@ -22,6 +22,8 @@ from typing import Final, TypeVar
 
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Part, Upload
+from tusserver.stores.base import check_place
+from tusserver.stores.disk_identity import identity
 from tusserver.stores.disk_writer import BLOCK, DiskWriter, Source, copy_range, explaining, sync_directory
 
 T = TypeVar("T")
@@ -38,6 +40,7 @@ class DiskBytes:
     def __init__(self, root: Path | str, *, durable: bool = True) -> None:
         self._root = Path(root)
         self._parts = self._root / "parts"
+        self._place = ""
         self._durable = durable
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
 
@@ -49,8 +52,14 @@ class DiskBytes:
         """See ``ByteStore``."""
         await asyncio.to_thread(self._executor.shutdown)
 
+    @property
+    def place(self) -> str:
+        """What stands in the directory's ``.identity``, which whoever uses it first writes."""
+        return self._place
+
     async def open(self, upload: Upload) -> DiskWriter:
         """See ``ByteStore``."""
+        check_place(upload, self._place)
         fd = await self._descriptor(lambda: self._open(upload))
         return DiskWriter(
             fd,
@@ -64,6 +73,7 @@ class DiskBytes:
 
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """See ``ByteStore``."""
+        check_place(upload, self._place)
         sources = await self._run(lambda: self._sources(upload, start, stop))
         for path, first, last in sources:
             fd = await self._descriptor(partial(self._open_source, upload, path))
@@ -79,6 +89,7 @@ class DiskBytes:
 
     async def finish(self, upload: Upload) -> None:
         """See ``ByteStore``: the current token's file is filled with what earlier tokens' parts hold, and renamed."""
+        check_place(upload, self._place)
         await self._run(lambda: self._finish(upload))
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
@@ -87,8 +98,24 @@ class DiskBytes:
         for upload_id in ids - {""}:  # a hidden file is a probe's, or the file system's own
             yield upload_id
 
+    async def ids(self) -> AsyncGenerator[str, None]:
+        """See ``ByteStore``."""
+        finished = await self._run(lambda: {path.name for path in self._root.iterdir() if path.is_file()})
+        async for upload_id in self.unfinished():
+            finished.discard(upload_id)
+            yield upload_id
+        for upload_id in finished:
+            if not upload_id.startswith("."):
+                yield upload_id
+
+    async def verify(self, upload: Upload) -> None:
+        """See ``ByteStore``: that each file is long enough."""
+        check_place(upload, self._place)
+        await self._run(lambda: self._verify(upload))
+
     async def delete(self, upload: Upload) -> None:
         """See ``ByteStore``. Part files go first: a rename that comes in between then leaves only ``<id>``."""
+        check_place(upload, self._place)
         await self._run(lambda: self._delete(upload))
 
     async def room(self) -> int | None:
@@ -130,6 +157,10 @@ class DiskBytes:
                 f"Uploads cannot be stored in {self._root}: {error.strerror}. Name a directory that can be written to."
             ) from error
         self._probe()
+        try:
+            self._place = identity(self._root, durable=self._durable)
+        except OSError as error:
+            raise self._unfit(error) from error
 
     def _probe(self) -> None:
         name = self._parts / f".probe-{secrets.token_hex(8)}"
@@ -211,6 +242,14 @@ class DiskBytes:
             if self._durable and (earlier or size > upload.offset):
                 os.fdatasync(fd)
         own.rename(final)
+
+    def _verify(self, upload: Upload) -> None:
+        for path, _, stop in self._sources(upload, 0, upload.offset):
+            with suppress(FileNotFoundError):  # finished since we looked
+                if path.stat().st_size >= stop:
+                    continue
+            if self._final(upload).stat().st_size < upload.offset:
+                raise BytesMissing
 
     def _delete(self, upload: Upload) -> None:
         self._unlink_parts(upload)

@@ -6,20 +6,50 @@ is not known here, from a newer version, is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from tusserver.protocol.timeline import Moment
 from tusserver.protocol.upload import Concat, Kind, Lease, Part, Status, Upload
 
 
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
-    """The value that a store keeps for ``upload``: with its version, and a lease that asks for it stamped ``ttl``
-    seconds from ``now`` (seconds since the epoch, the store's clock)."""
-    lease = upload.lease
-    if lease is not None and lease.expires_at is None:
-        lease = replace(lease, expires_at=now + lease.ttl)
-    return replace(upload, version=version, lease=lease, as_of=now)
+    """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
+    seconds since the epoch on the store's clock. Times are kept to the millisecond."""
+    return replace(
+        timed(upload, lambda time: round(time, 3)),
+        version=version,
+        lease=_stamped(upload.lease, now),
+        timeline=tuple(moment if moment.at is not None else replace(moment, at=now) for moment in upload.timeline),
+        as_of=now,
+    )
+
+
+def timed(upload: Upload, change: Callable[[float], float]) -> Upload:
+    """The upload with a change made to the times of its own (not to those that the store stamps)."""
+
+    def changed(time: float | None) -> float | None:
+        return None if time is None else change(time)
+
+    return replace(
+        upload,
+        created_at=change(upload.created_at),
+        updated_at=change(upload.updated_at),
+        expires_at=changed(upload.expires_at),
+        completed_at=changed(upload.completed_at),
+        ended_at=changed(upload.ended_at),
+    )
+
+
+def _stamped(lease: Lease | None, now: float) -> Lease | None:
+    if lease is None:
+        return None
+    return replace(
+        lease,
+        expires_at=now + lease.ttl if lease.expires_at is None else lease.expires_at,
+        since=now if lease.since is None else lease.since,
+    )
 
 
 def to_document(upload: Upload) -> dict[str, Any]:
@@ -41,6 +71,11 @@ def to_document(upload: Upload) -> dict[str, Any]:
         "token": upload.token,
         "lease": _lease_document(upload.lease),
         "stored": upload.stored,
+        "place": upload.place,
+        "timeline": [
+            {"what": moment.what, "at": moment.at, "by": moment.by, "offset": moment.offset}
+            for moment in upload.timeline
+        ],
     }
 
 
@@ -68,6 +103,11 @@ def from_document(document: Mapping[str, Any], as_of: float) -> Upload:
         token=document["token"],
         lease=_lease(document.get("lease")),
         stored=document.get("stored", True),
+        place=document.get("place"),
+        timeline=tuple(
+            Moment(what=moment["what"], at=moment["at"], by=moment["by"], offset=moment["offset"])
+            for moment in document.get("timeline", ())
+        ),
         as_of=as_of,
     )
 
@@ -93,6 +133,8 @@ def _lease_document(lease: Lease | None) -> dict[str, Any] | None:
         "ttl": lease.ttl,
         "expires_at": lease.expires_at,
         "contest": lease.contest,
+        "since": lease.since,
+        "start": lease.start,
     }
 
 
@@ -105,4 +147,6 @@ def _lease(document: Mapping[str, Any] | None) -> Lease | None:
         ttl=document["ttl"],
         expires_at=document.get("expires_at"),
         contest=document.get("contest"),
+        since=document.get("since"),
+        start=document.get("start", 0),
     )

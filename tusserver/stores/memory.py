@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.documents import as_stored
 
 
@@ -19,12 +19,15 @@ def matches(query: Query, upload: Upload) -> bool:
     return (
         (query.statuses is None or upload.status in query.statuses)
         and query.kind in (None, upload.kind)
+        and query.leased in (None, lease is not None)
         and (query.holder is None or (lease is not None and lease.holder == query.holder))
         and query.contested in (None, contested)
         and query.stored in (None, upload.stored)
         and _before(upload.expires_at, query.expires_before)
         and _before(upload.ended_at, query.ended_before)
         and _before(upload.updated_at, query.updated_before)
+        and (query.created_from is None or upload.created_at >= query.created_from)
+        and (query.beyond is None or _beyond(upload, query.beyond, query.newest_first))
     )
 
 
@@ -34,6 +37,7 @@ class MemorySessions:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._uploads: dict[str, Upload] = {}
+        self._place: str | None = None
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -64,15 +68,20 @@ class MemorySessions:
     async def find(self, query: Query) -> AsyncIterator[Upload]:
         """See ``SessionStore``."""
         found = [(upload.created_at, upload.id) for upload in self._uploads.values() if matches(query, upload)]
-        for _, upload_id in sorted(found):
+        for _, upload_id in sorted(found, reverse=query.newest_first):
             upload = self._uploads.get(upload_id)
             if upload is not None and matches(query, upload):
                 yield replace(upload, as_of=self._clock())
 
-    async def tally(self) -> Mapping[Status, Tally]:
+    def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
+        """See ``SessionStore``."""
+        return polled(self, holder, every)
+
+    async def tally(self, created_from: float | None = None) -> Mapping[Status, Tally]:
         """See ``SessionStore``."""
         tallies: dict[Status, Tally] = {}
-        for upload in self._uploads.values():
+        query = Query(created_from=created_from)
+        for upload in [upload for upload in self._uploads.values() if matches(query, upload)]:
             tally = tallies.get(upload.status, Tally())
             tallies[upload.status] = Tally(
                 count=tally.count + 1,
@@ -80,6 +89,12 @@ class MemorySessions:
                 remaining=tally.remaining + (upload.remaining or 0),
             )
         return tallies
+
+    async def claim_place(self, place: str, *, force: bool = False) -> str:
+        """See ``SessionStore``."""
+        if force or self._place is None:
+            self._place = place
+        return self._place
 
     async def ping(self) -> None:
         """Memory always answers."""
@@ -98,3 +113,8 @@ class MemorySessions:
 
 def _before(moment: float | None, bound: float | None) -> bool:
     return bound is None or (moment is not None and moment < bound)
+
+
+def _beyond(upload: Upload, place: tuple[float, str], newest_first: bool) -> bool:
+    here = (upload.created_at, upload.id)
+    return here < place if newest_first else here > place

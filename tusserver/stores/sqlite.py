@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import TOMBSTONES, Status, Upload
-from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document, to_document
 
@@ -50,6 +50,7 @@ SCHEMA: Final = (
     "CREATE INDEX IF NOT EXISTS uploads_by_end ON uploads (ended_at) WHERE ended_at IS NOT NULL",
     f"CREATE INDEX IF NOT EXISTS uploads_to_erase ON uploads (created_at, id) WHERE stored = 1 AND {ENDED}",
     "CREATE INDEX IF NOT EXISTS uploads_to_join ON uploads (status, created_at, id) WHERE kind = 'final'",
+    "CREATE TABLE IF NOT EXISTS deployment (one INTEGER PRIMARY KEY CHECK (one = 1), place TEXT NOT NULL)",
 )
 
 COLUMNS: Final = (
@@ -66,8 +67,9 @@ UPDATE: Final = (
 )
 TALLY: Final = """
     SELECT status, COUNT(*), SUM(CASE WHEN stored THEN offset ELSE 0 END), COALESCE(SUM(length - offset), 0)
-    FROM uploads GROUP BY status
+    FROM uploads WHERE created_at >= ? GROUP BY status
 """
+CLAIM: Final = "INSERT INTO deployment (one, place) VALUES (1, ?) ON CONFLICT (one) DO "
 
 
 class SqliteSessions:
@@ -141,7 +143,8 @@ class SqliteSessions:
             rows = connection.execute(sql, {**values, **after}).fetchall()
             return [from_document(json.loads(document), now) for (document,) in rows]
 
-        after: dict[str, Any] = {"created_at": float("-inf"), "id": ""}
+        start = (float("inf" if query.newest_first else "-inf"), "")
+        after = dict(zip(("created_at", "id"), query.beyond or start, strict=True))
         while page := await self._database.read(work):
             for upload in page:
                 yield upload
@@ -149,10 +152,25 @@ class SqliteSessions:
                 return
             after = {"created_at": page[-1].created_at, "id": page[-1].id}
 
-    async def tally(self) -> Mapping[Status, Tally]:
+    def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
         """See ``SessionStore``."""
-        rows = await self._database.read(lambda connection: connection.execute(TALLY).fetchall())
+        return polled(self, holder, every)
+
+    async def tally(self, created_from: float | None = None) -> Mapping[Status, Tally]:
+        """See ``SessionStore``."""
+        since = float("-inf") if created_from is None else created_from
+        rows = await self._database.read(lambda connection: connection.execute(TALLY, (since,)).fetchall())
         return {Status(status): Tally(count=count, held=held, remaining=left) for status, count, held, left in rows}
+
+    async def claim_place(self, place: str, *, force: bool = False) -> str:
+        """See ``SessionStore``."""
+        otherwise = "UPDATE SET place = excluded.place" if force else "NOTHING"
+
+        def work(connection: sqlite3.Connection) -> str:
+            connection.execute(CLAIM + otherwise, (place,))
+            return str(connection.execute("SELECT place FROM deployment").fetchone()[0])
+
+        return await self._database.write(work)
 
     async def ping(self) -> None:
         """See ``SessionStore``."""
@@ -164,8 +182,9 @@ def selection(query: Query) -> tuple[str, dict[str, Any]]:
     (``:created_at``, ``:id``)."""
     # The plus signs keep SQLite from walking through all uploads by age, for an order that costs little to make
     bounded = query.expires_before is not None or query.ended_before is not None
-    age = "+created_at, +id" if bounded else "created_at, id"
-    conditions = [f"({age}) > (:created_at, :id)"]
+    age = ("+created_at", "+id") if bounded else ("created_at", "id")
+    beyond, direction = ("<", "DESC") if query.newest_first else (">", "ASC")
+    conditions = [f"({', '.join(age)}) {beyond} (:created_at, :id)"]
     if query.stored is not None:
         conditions.append(f"stored = {query.stored:d}")
     if query.statuses is not None:
@@ -173,6 +192,8 @@ def selection(query: Query) -> tuple[str, dict[str, Any]]:
         conditions.append(f"status IN ({', '.join(names)})")
     if query.kind is not None:
         conditions.append(f"kind = {query.kind.value!r}")
+    if query.leased is not None:
+        conditions.append(f"holder IS {'NOT ' if query.leased else ''}NULL")
     if query.contested is not None:
         conditions.append(f"contested = {query.contested:d}")
     values = {
@@ -180,11 +201,12 @@ def selection(query: Query) -> tuple[str, dict[str, Any]]:
         "expires_before": query.expires_before,
         "ended_before": query.ended_before,
         "updated_before": query.updated_before,
+        "created_from": query.created_from,
     }
     asked = {name: value for name, value in values.items() if value is not None}
     conditions.extend(COMPARISONS[name] for name in asked)
-    where = " AND ".join(conditions)
-    return f"SELECT document FROM uploads WHERE {where} ORDER BY {age} LIMIT {PAGE}", asked
+    order = ", ".join(f"{column} {direction}" for column in age)
+    return f"SELECT document FROM uploads WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT {PAGE}", asked
 
 
 COMPARISONS: Final = {
@@ -192,6 +214,7 @@ COMPARISONS: Final = {
     "expires_before": "expires_at < :expires_before",
     "ended_before": "ended_at < :ended_before",
     "updated_before": "updated_at < :updated_before",
+    "created_from": "created_at >= :created_from",
 }
 
 

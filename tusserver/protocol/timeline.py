@@ -1,0 +1,47 @@
+"""What happened to an upload, for people who look into it; nothing is decided by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MOMENTS: Final = 32
+"""Moments that an upload remembers: the first one, and the latest of the others."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """Something that happened to an upload.
+
+    ``what``: created, taken, received, fenced, unlocked, completed, cancelled, expired, or the code of the refusal
+    that ended a request early (client_gone, taken_over ...). ``at`` is on the session store's clock, in seconds since
+    the epoch (None: to be stamped); ``by`` the process; ``offset`` the upload's offset then, in bytes.
+    """
+
+    what: str
+    offset: int
+    by: str | None = None
+    at: float | None = None
+
+
+Timeline = tuple[Moment, ...]
+
+
+def noted(timeline: Timeline, moment: Moment) -> Timeline:
+    """The timeline with one more moment. What only goes on (the same process receives more, or takes the upload
+    again after its last request has ended) moves the moment that is there, or adds none."""
+    last = timeline[-1] if timeline else None
+    if moment.what == "taken" and moment.by == _taker(timeline):
+        return timeline
+    if moment.what == "received" and last is not None and (last.what, last.by) == ("received", moment.by):
+        timeline = timeline[:-1]
+    timeline = (*timeline, moment)
+    return timeline if len(timeline) <= MOMENTS else (timeline[0], *timeline[2:])
+
+
+def _taker(timeline: Timeline) -> str | None:
+    """Who took the upload, if it has only received since."""
+    for moment in reversed(timeline):
+        if moment.what != "received":
+            return moment.by if moment.what == "taken" else None
+    return None
