@@ -71,6 +71,6 @@ def test_nothing_is_made_where_nothing_is(tmp_path: Path, command: list[str]) ->
 
 
 def test_memory_sessions_cannot_be_seen(tmp_path: Path) -> None:
-    result = run("sweep", "--sessions", "memory:", cwd=tmp_path)
+    result = run("sweep", "--once", "--sessions", "memory:", cwd=tmp_path)
     assert result.returncode == 1
     assert "cannot be seen from here" in result.stderr

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import URLPath
@@ -26,8 +27,9 @@ from tusserver.origin import Origin
 from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.tus1 import Tus1
-from tusserver.settings import Settings
-from tusserver.stores import open_byte_store, open_session_store
+from tusserver.settings import Settings, WrongSetting
+from tusserver.stores import open_byte_store, open_mongo, open_session_store
+from tusserver.stores.base import ByteStore, SessionStore
 from tusserver.sweeper import Sweeper
 
 
@@ -39,11 +41,11 @@ class TusApp(Starlette):
     ``start`` of its own.
     """
 
-    def __init__(self, settings: Settings, hooks: Hooks) -> None:
+    def __init__(self, settings: Settings, hooks: Hooks, mongo_client: Any = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
-        self.engine = build_engine(settings, hooks, self.metrics)
-        self.sweeper = build_sweeper(settings, self.engine, self.metrics)
+        self.engine = build_engine(settings, hooks, self.metrics, mongo_client)
+        self.sweeper = build_sweeper(settings, self.engine.sessions, self.engine.storage, self.metrics)
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -154,17 +156,21 @@ class _Started:
         await self._uploads(scope, receive, send)
 
 
-def create_app(settings: Settings | None = None, hooks: Hooks | None = None) -> TusApp:
-    """The tus server as a Starlette application. ``settings``: from the environment when left out."""
-    return TusApp(settings or Settings(), hooks or Hooks())
+def create_app(settings: Settings | None = None, hooks: Hooks | None = None, *, mongo_client: Any = None) -> TusApp:
+    """The tus server as a Starlette application. ``settings``: from the environment when left out. ``mongo_client``:
+    the application's own client for what the settings keep in MongoDB, PyMongo's ``AsyncMongoClient`` or a Motor
+    one. Raises WrongSetting."""
+    return TusApp(settings or Settings(), hooks or Hooks(), mongo_client)
 
 
-def build_engine(settings: Settings, hooks: Hooks | None = None, metrics: Metrics | None = None) -> Engine:
-    """An engine over the stores that the settings name, not started yet."""
-    durable = settings.durability == "safe"
+def build_engine(
+    settings: Settings, hooks: Hooks | None = None, metrics: Metrics | None = None, mongo_client: Any = None
+) -> Engine:
+    """An engine over the stores that the settings name, not started yet. Raises WrongSetting."""
+    sessions, storage = open_stores(settings, mongo_client)
     return Engine(
-        open_session_store(settings.sessions, durable=durable),
-        open_byte_store(settings.storage, durable=durable),
+        sessions,
+        storage,
         holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         limits=Limits(
             max_size=settings.max_size,
@@ -178,11 +184,28 @@ def build_engine(settings: Settings, hooks: Hooks | None = None, metrics: Metric
     )
 
 
-def build_sweeper(settings: Settings, engine: Engine, metrics: Metrics | None = None) -> Sweeper:
-    """A sweeper over the engine's stores."""
+def open_stores(settings: Settings, mongo_client: Any = None) -> tuple[SessionStore, ByteStore]:
+    """The stores that the settings name, not started yet; they share one connection to MongoDB. Raises
+    WrongSetting."""
+    durable = settings.durability == "safe"
+    client = mongo_client if mongo_client is not None else settings.mongo_url
+    try:
+        mongo = None if client is None else open_mongo(client, settings.db_name, durable=durable)
+        return (
+            open_session_store(settings.sessions, durable=durable, mongo=mongo, forget_after=settings.forget_after),
+            open_byte_store(settings.storage, durable=durable, mongo=mongo),
+        )
+    except ValueError as error:
+        raise WrongSetting(f"{error}.") from error
+
+
+def build_sweeper(
+    settings: Settings, sessions: SessionStore, storage: ByteStore, metrics: Metrics | None = None
+) -> Sweeper:
+    """A sweeper over these stores."""
     return Sweeper(
-        engine.sessions,
-        engine.storage,
+        sessions,
+        storage,
         forget_after=settings.forget_after,
         every=settings.sweep_every,
         expired=metrics.expired if metrics else lambda: None,

@@ -87,11 +87,8 @@ class Engine:
         """Start the stores and what runs beside the requests. Raises StoreUnavailable."""
         await self.sessions.start()
         await self.storage.start()
-        try:
-            await self._claim_place()
-        except StoreUnavailable as refusal:
-            log.error("not ready: %s", refusal.text, extra={"code": refusal.code})
-        self._services = [asyncio.create_task(self._leases.run()), asyncio.create_task(self._assembler.run())]
+        services = (self._leases.run(), self._assembler.run(), self._look_where_bytes_are())
+        self._services = [asyncio.create_task(service) for service in services]
 
     async def drain(self, seconds: float = 5.0) -> None:
         """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown."""
@@ -196,6 +193,12 @@ class Engine:
         return upload
 
     # What the commands are made of
+
+    async def _look_where_bytes_are(self) -> None:
+        try:
+            await self._claim_place()
+        except StoreUnavailable as refusal:
+            log.error("not ready: %s", refusal.text, extra={"code": refusal.code})
 
     async def _claim_place(self) -> None:
         """Raises BytesElsewhere when this deployment keeps its bytes in another place than this process would."""

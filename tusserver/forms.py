@@ -12,18 +12,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from tusserver.stores import BYTE_URLS, SESSION_URLS, open_byte_store, open_session_store
+from tusserver.stores import BYTE_URLS, GRIDFS, MONGODB, SESSION_URLS, open_byte_store, open_session_store
 from tusserver.units import parse_duration, parse_size, show_duration, show_size
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
     """``says`` completes "must be ..."; ``metavar`` stands for a value in the help; ``write`` gives text that reads
-    back as the value."""
+    back as the value, but for the password in one that is ``secret``: that one is not shown at all."""
 
     says: str
     metavar: str = "TEXT"
     write: Callable[[Any], str] = str
+    secret: bool = False
 
     @classmethod
     def of(cls, annotation: Any) -> Form:
@@ -111,13 +112,31 @@ def _readable(path: Path) -> Path:
 
 
 def _session_url(url: str) -> str:
-    open_session_store(url, durable=True)
+    if url != MONGODB:
+        open_session_store(url, durable=True)
     return url
 
 
 def _byte_url(url: str) -> str:
-    open_byte_store(url, durable=True)
+    if not url.startswith(GRIDFS):
+        open_byte_store(url, durable=True)
     return url
+
+
+def _mongo_url(url: str) -> str:
+    if not re.fullmatch(r"mongodb(\+srv)?://[^/\s]+(/\S*)?", url):
+        raise ValueError("not a URL of MongoDB")
+    return url
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", url)
+
+
+def _database(name: str) -> str:
+    if not re.fullmatch(r"[^/\\. \"$*<>:|?\0]{1,63}", name):
+        raise ValueError("not a name of a database")
+    return name
 
 
 _EMPTY_IS_NONE = BeforeValidator(lambda value: None if value == "" else value)
@@ -159,6 +178,16 @@ PublicUrl = Annotated[
     Annotated[str, AfterValidator(_public_url)] | None,
     _EMPTY_IS_NONE,
     Form("a URL such as https://media.example.org", "URL", _or("")),
+]
+MongoUrl = Annotated[
+    Annotated[str, AfterValidator(_mongo_url)] | None,
+    _EMPTY_IS_NONE,
+    Form("a URL such as mongodb://a,b,c/?replicaSet=rs0", "URL", _or("", _without_password), secret=True),
+]
+DatabaseName = Annotated[
+    Annotated[str, AfterValidator(_database)] | None,
+    _EMPTY_IS_NONE,
+    Form("a name of letters, digits, - and _", "NAME", _or("")),
 ]
 SessionUrl = Annotated[str, AfterValidator(_session_url), Form(SESSION_URLS, "URL")]
 ByteUrl = Annotated[str, AfterValidator(_byte_url), Form(BYTE_URLS, "URL")]

@@ -34,7 +34,7 @@ from tusserver.app import TusApp, build_engine, create_app
 from tusserver.endpoints import TRAILERS
 from tusserver.logs import configure, log_config
 from tusserver.protocol.refusals import Refusal
-from tusserver.settings import Settings
+from tusserver.settings import Settings, WrongSetting
 
 log = logging.getLogger("tusserver.server")
 
@@ -206,12 +206,13 @@ def _check(settings: Settings) -> None:
         engine = build_engine(settings)
         try:
             await engine.start()
-            await engine.ping()
         finally:
             await engine.stop()
 
     try:
         asyncio.run(open_stores())
+    except WrongSetting as error:
+        raise CannotServe(str(error)) from error
     except Refusal as refusal:
         raise CannotServe(refusal.text) from refusal
     if settings.tls_certificate:

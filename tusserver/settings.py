@@ -20,12 +20,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from tusserver.forms import (
     BasePath,
     ByteUrl,
+    DatabaseName,
     Duration,
     DurationAboveZero,
     DurationOrNever,
     ExistingPath,
     Form,
     MediaTypes,
+    MongoUrl,
     Origins,
     PathOrNone,
     Port,
@@ -36,8 +38,12 @@ from tusserver.forms import (
     Size,
     SizeOrNone,
 )
+from tusserver.stores import MONGODB
 
 PREFIX: Final = "TUSSERVER_"
+WELL_KNOWN: Final = frozenset({"cors_origins", "mongo_url", "db_name"})
+"""Settings that the environment may also give without the prefix."""
+
 INLINE_TYPES: Final = (
     "image/png", "image/jpeg", "image/gif", "image/webp", "image/avif",
     "video/mp4", "video/webm", "video/ogg", "video/quicktime",
@@ -87,6 +93,12 @@ class Settings(BaseSettings):
 
     sessions: SessionUrl = _setting("sqlite:data/sessions.db", "Storage", "Where the state of the uploads is kept.")
     storage: ByteUrl = _setting("disk:data/uploads", "Storage", "Where the bytes of the uploads are kept.")
+    mongo_url: MongoUrl = _setting(
+        None, "Storage", "MongoDB, as PyMongo takes it; sessions are then kept there unless --sessions says otherwise."
+    )
+    db_name: DatabaseName = _setting(
+        None, "Storage", "Database in MongoDB; without it the one that the URL names, or tusserver."
+    )
     durability: Literal["safe", "page-cache"] = _setting(
         "safe",
         "Storage",
@@ -162,6 +174,11 @@ class Settings(BaseSettings):
         """Arguments, then the environment."""
         return init_settings, _Environment(settings_cls)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kept_in_mongodb(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {"sessions": MONGODB, **given} if given.get("mongo_url") else given
+
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -205,11 +222,11 @@ def option(name: str) -> str:
 
 
 def environment_name(name: str, environ: Mapping[str, str]) -> str | None:
-    """The environment variable that gives this setting: ``TUSSERVER_`` and its name, or ``CORS_ORIGINS``."""
+    """The environment variable that gives this setting: ``TUSSERVER_`` and its name, or for some just the name."""
     variable = PREFIX + name.upper()
     if variable in environ and not (name == "port" and _SERVICE_URL.fullmatch(environ[variable])):
         return variable
-    return "CORS_ORIGINS" if name == "cors_origins" and "CORS_ORIGINS" in environ else None
+    return name.upper() if name in WELL_KNOWN and name.upper() in environ else None
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
@@ -230,7 +247,8 @@ def _sentences(error: ValidationError) -> list[str]:
         elif name not in Settings.model_fields:
             sentences.append(f"There is no setting {name}{_nearest(name, list(Settings.model_fields))}")
         else:
-            sentences.append(f"{option(name)} ({PREFIX}{name.upper()}) must be {form(name).says}, not {_said(each)}.")
+            said = "" if form(name).secret else f", not {_said(each)}"
+            sentences.append(f"{option(name)} ({PREFIX}{name.upper()}) must be {form(name).says}{said}.")
     return sentences
 
 

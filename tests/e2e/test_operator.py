@@ -139,6 +139,6 @@ def test_sweep(start: Callable[..., ServerProcess]) -> None:
     operator = Operator(server)
     assert requests.post(server.url, headers={**TUS, "Upload-Length": "5"}, timeout=20).status_code == 201
     nothing = "0 expired (they held 0 B), 0 left-overs erased, 0 finished, 0 forgotten.\n"
-    swept = wait_for(lambda: line if (line := operator("sweep")) != nothing else "")
+    swept = wait_for(lambda: line if (line := operator("sweep", "--once")) != nothing else "")
     assert swept == "1 expired (they held 0 B), 0 left-overs erased, 0 finished, 0 forgotten.\n"
     assert operator.json("sessions", "stats")["expired"]["count"] == 1

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import tusserver
-from tusserver.app import build_engine, build_sweeper
+from tusserver.app import build_sweeper, open_stores
 from tusserver.cli.options import SettingsCommand, settings_of, store_options
 from tusserver.cli.sessions import acting, sessions
 from tusserver.settings import Settings, environment_name, form
@@ -63,22 +63,27 @@ def config(as_json: bool, **given: Any) -> None:
 
 
 @main.command()
+@click.option("--once", is_flag=True, help="Sweep one time and end, as a CronJob does.")
 @store_options
 @acting
-async def sweep(settings: Settings) -> None:
-    """Remove expired uploads now.
+async def sweep(settings: Settings, once: bool) -> None:
+    """Remove expired uploads.
 
     And bytes left over from removed ones, and records of them that may be forgotten. A running server does this by
-    itself, every minute or as its --sweep-every says.
+    itself; any number of sweepers may run beside it. Goes on every minute, or as TUSSERVER_SWEEP_EVERY says, unless
+    told to do it --once.
     """
-    engine = build_engine(settings)
+    sessions, storage = open_stores(settings)
     try:
-        await engine.sessions.start()
-        await engine.storage.start()
-        swept = await build_sweeper(settings, engine).sweep()
+        await sessions.start()
+        await storage.start()
+        sweeper = build_sweeper(settings, sessions, storage)
+        if not once:
+            return await sweeper.run()
+        swept = await sweeper.sweep()
     finally:
-        await engine.storage.close()
-        await engine.sessions.close()
+        await storage.close()
+        await sessions.close()
     click.echo(
         f"{swept.expired} expired (they held {about_size(swept.bytes)}), "
         f"{swept.erased} left-overs erased, {swept.finished} finished, {swept.forgotten} forgotten."

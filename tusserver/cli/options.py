@@ -18,6 +18,10 @@ ENVIRONMENT = (
 )
 
 
+STORES = ("sessions", "storage", "mongo_url", "db_name")
+"""The settings that say where uploads are kept."""
+
+
 class WrongUse(click.ClickException):
     """A wrong value: one sentence, exit code 2."""
 
@@ -63,7 +67,7 @@ class SettingsCommand(click.Command):
 
 def store_options(command: Command) -> Command:
     """Let a command take the options that say where uploads are kept."""
-    for name in ("storage", "sessions"):
+    for name in reversed(STORES):
         command = click.option(name, cls=SettingOption)(command)
     return command
 

@@ -13,14 +13,13 @@ from typing import Any
 
 import click
 
-from tusserver.app import build_engine
+from tusserver.app import build_engine, open_stores
 from tusserver.cli import rows
-from tusserver.cli.options import WrongUse, settings_of, store_options
+from tusserver.cli.options import STORES, WrongUse, settings_of, store_options
 from tusserver.protocol.commands import Terminate
 from tusserver.protocol.refusals import Refusal, UploadExpired, UploadNotFound
 from tusserver.protocol.upload import Status
-from tusserver.settings import Settings
-from tusserver.stores import open_byte_store, open_session_store
+from tusserver.settings import Settings, WrongSetting
 from tusserver.stores.base import Conflict, Query, SessionStore
 from tusserver.units import parse_duration
 
@@ -35,8 +34,8 @@ def acting(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
     """A command out of a coroutine function that takes the settings; what the stores refuse is said in a sentence."""
 
     @functools.wraps(work)
-    def command(sessions: str | None, storage: str | None, **arguments: Any) -> None:
-        settings = settings_of({"sessions": sessions, "storage": storage})
+    def command(**arguments: Any) -> None:
+        settings = settings_of({name: arguments.pop(name) for name in STORES})
         _expect_stores(settings)
         try:
             asyncio.run(work(settings, **arguments))
@@ -44,6 +43,8 @@ def acting(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None
             raise click.ClickException(f"There is no upload {arguments['upload_id']}.") from None
         except UploadExpired:
             raise click.ClickException(f"Upload {arguments['upload_id']} has expired.") from None
+        except WrongSetting as error:
+            raise WrongUse(str(error)) from None
         except Refusal as refusal:
             raise click.ClickException(refusal.text) from None
 
@@ -87,7 +88,7 @@ async def list_uploads(settings: Settings, statuses: tuple[str, ...], stale: str
 @acting
 async def show(settings: Settings, upload_id: str, as_json: bool) -> None:
     """Show everything that is known about one upload."""
-    storage = open_byte_store(settings.storage, durable=False)
+    _, storage = open_stores(settings)
     async with _opened(settings) as store:
         upload = await store.get(upload_id)
     fields = {**rows.record(upload), "location": storage.location(upload) if upload.completed else None}
@@ -146,7 +147,7 @@ async def stats(settings: Settings, as_json: bool) -> None:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[SessionStore]:
-    store = open_session_store(settings.sessions, durable=settings.durability == "safe")
+    store, _ = open_stores(settings)
     try:
         await store.start()
         yield store

@@ -21,7 +21,8 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.base import Conflict, Query, Tally, polled
+from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.mongo_contests import bells
 from tusserver.stores.mongo_documents import FIELDS, from_session, stored_by
 from tusserver.stores.mongodb import INDEX_DIFFERS, Mongo, away, settled
 
@@ -124,9 +125,14 @@ class MongoSessions:
 
     async def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
         """See ``SessionStore``: by a change stream where there is a replica set, else by looking."""
-        async with contextlib.aclosing(polled(self, holder, every)) as contests:
-            async for upload in contests:
-                yield upload
+        contested = Query(holder=holder, contested=True)
+        async with contextlib.aclosing(bells(self._uploads, every)) as rung:
+            async for _ in rung:
+                while found := [upload async for upload in self.find(contested)]:
+                    for upload in found:
+                        yield upload
+                    await asyncio.sleep(every)
+                yield None
 
     async def tally(self, created_from: float | None = None) -> Mapping[Status, Tally]:
         """See ``SessionStore``."""
