@@ -216,18 +216,20 @@ class MongoSessions:
                 return
 
 
+AGE: Final = [("created_at", ASCENDING), ("_id", ASCENDING)]
 INDEXES: Final[tuple[tuple[str, list[tuple[str, int]], dict[str, Any]], ...]] = (
-    ("by_age", [("created_at", ASCENDING), ("_id", ASCENDING)], {}),
-    ("by_status", [("status", ASCENDING), ("created_at", ASCENDING), ("_id", ASCENDING)], {}),
+    ("by_age", AGE, {}),
+    ("by_status", [("status", ASCENDING), *AGE], {}),
     ("by_expiry", [("status", ASCENDING), ("expires_at", ASCENDING)], {}),
     (
         "by_holder",
-        [("lease.holder", ASCENDING), ("created_at", ASCENDING)],
-        {"partialFilterExpression": {"lease.holder": {"$type": "string"}}},
+        [("lease.holder", ASCENDING), *AGE],
+        {"partialFilterExpression": {"lease.holder": {"$exists": True}}},
     ),
-    ("to_erase", [("status", ASCENDING), ("stored", ASCENDING), ("created_at", ASCENDING)], {}),
-    ("to_join", [("status", ASCENDING), ("created_at", ASCENDING)], {"partialFilterExpression": {"kind": "final"}}),
+    ("to_erase", [("status", ASCENDING), ("stored", ASCENDING), *AGE], {}),
+    ("to_join", [("status", ASCENDING), *AGE], {"partialFilterExpression": {"kind": "final"}}),
 )
+"""They give the order too, where it matters, so that MongoDB does not walk through all uploads by age for it."""
 
 
 def selection(query: Query) -> dict[str, Any]:
@@ -238,7 +240,7 @@ def selection(query: Query) -> dict[str, Any]:
     if query.kind is not None:
         conditions.append({"kind": query.kind.value})
     if query.leased is not None:
-        conditions.append({"lease.holder": {"$type": "string"} if query.leased else None})
+        conditions.append({"lease.holder": {"$exists": query.leased}})
     if query.holder is not None:
         conditions.append({"lease.holder": query.holder})
     if query.contested is not None:
