@@ -120,6 +120,8 @@ def _session_url(url: str) -> str:
 def _byte_url(url: str) -> str:
     if not url.startswith(GRIDFS):
         open_byte_store(url, durable=True)
+    elif not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", url.removeprefix(GRIDFS)):
+        raise ValueError("not a name of a bucket")
     return url
 
 

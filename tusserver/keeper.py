@@ -70,7 +70,7 @@ class Keeper:
         """Commit its progress and renew its lease."""
         if hold.ended.is_set() or hold.releasing:
             return
-        with contextlib.suppress(TakenOver):  # its writer hears of that, or has ended by itself
+        try:
             if not hold.beating:
                 hold.beating = True
                 try:
@@ -83,6 +83,8 @@ class Keeper:
                     await self._guard(hold.renew(), "renewing a lease")
                 finally:
                     hold.renewing = False
+        except TakenOver as refusal:  # the session store or the byte store has noticed
+            hold.interrupt(refusal)
 
     async def _keep(self) -> None:
         due: dict[Hold, float] = {}

@@ -35,12 +35,23 @@ def database() -> Iterator[str]:
 
 
 @pytest.fixture
-def pod(start: Starter, database: str) -> Starter:
-    """Start one more server over the same MongoDB and, unless told otherwise, the same directory."""
+def storage() -> str | None:
+    """Where the bytes are; None: in a directory that the servers share."""
+    return None
+
+
+everywhere = pytest.mark.parametrize("storage", [None, "gridfs:"], ids=["directory", "gridfs"])
+
+
+@pytest.fixture
+def pod(start: Starter, database: str, storage: str | None) -> Starter:
+    """Start one more server over the same MongoDB and, unless told otherwise, the same bytes."""
 
     def starter(**settings: object) -> ServerProcess:
-        mongodb = {"sessions": "mongodb:", "mongo_url": shared_replica_set().url, "db_name": database}
-        return start(**{**mongodb, **settings})
+        kept: dict[str, object] = {"sessions": "mongodb:", "mongo_url": shared_replica_set().url, "db_name": database}
+        if storage is not None:
+            kept["storage"] = storage
+        return start(**{**kept, **settings})
 
     return starter
 
@@ -64,7 +75,8 @@ def counted(database: str, url: str, offset: int, mongo_url: str | None = None) 
         wait_for(lambda: client[database].uploads.find_one(query), what=f"offset {offset}")
 
 
-def test_each_pod_continues_what_another_began(pod: Starter) -> None:
+@everywhere
+def test_each_pod_continues_what_another_began(pod: Starter, database: str) -> None:
     a, b, c = pod(), pod(), pod()
     url = a.create(len(DATA))
     assert b.patch(at(b, url), 0, DATA[:MIB]).status_code == 204
@@ -74,9 +86,10 @@ def test_each_pod_continues_what_another_began(pod: Starter) -> None:
     assert all(each.stored(at(each, url)) == DATA for each in (a, b, c))
     assert requests.delete(at(b, url), headers=TUS, timeout=20).status_code == 204
     assert c.head(at(c, url)).status_code == 404
-    assert a.held() == []
+    assert lies_about(a, database) == []
 
 
+@everywhere
 @pytest.mark.parametrize("newcomer", ["PATCH", "HEAD", "DELETE"])
 def test_a_hung_connection_on_another_pod_is_taken_over_within_a_second(
     pod: Starter, database: str, newcomer: str
@@ -98,6 +111,16 @@ def test_a_hung_connection_on_another_pod_is_taken_over_within_a_second(
         assert a.stored(url) == DATA
 
 
+def lies_about(pod: ServerProcess, database: str) -> list[str]:
+    """What is in the directory, or the uploads that GridFS has or is receiving."""
+    with MongoClient[Any](shared_replica_set().url) as client:
+        mongo = client[database]
+        chunked = [
+            document["_id"] for document in mongo["uploads.chunks"].aggregate([{"$group": {"_id": "$files_id"}}])
+        ]
+        return [*pod.held(), *chunked, *(document["_id"] for document in mongo["uploads.unfinished"].find())]
+
+
 def test_what_the_old_pod_had_received_is_kept_when_another_takes_over(pod: Starter, database: str) -> None:
     a, b = pod(progress_every="1400ms"), pod()
     url = a.create(len(DATA))
@@ -112,6 +135,7 @@ def _size(pod: ServerProcess) -> int:
     return sum(path.stat().st_size for path in (pod.uploads / "parts").iterdir())
 
 
+@everywhere
 def test_a_pod_that_was_paused_finds_itself_fenced(pod: Starter, database: str) -> None:
     a, b = pod(), pod()
     url = a.create(len(DATA))
@@ -129,9 +153,10 @@ def test_a_pod_that_was_paused_finds_itself_fenced(pod: Starter, database: str) 
     assert b.offset(at(b, url)) == 2 * MIB
     assert a.patch(url, 2 * MIB, DATA[2 * MIB :]).status_code == 204
     assert b.stored(at(b, url)) == DATA
-    wait_for(lambda: a.held() == [url.rsplit("/", 1)[1]], what="nothing to be left in parts")
+    wait_for(lambda: lies_about(a, database) == [url.rsplit("/", 1)[1]], what="nothing to be left over")
 
 
+@everywhere
 def test_a_killed_pods_upload_goes_on_elsewhere(pod: Starter, database: str) -> None:
     a, b = pod(), pod()
     url = a.create(len(DATA))

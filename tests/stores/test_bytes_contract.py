@@ -7,15 +7,20 @@ import contextlib
 import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.mongod import shared_replica_set
 from tests.stores.sessions import an_upload
-from tusserver.protocol.refusals import BytesMissing, Refusal, StoreUnavailable
+from tusserver.protocol.refusals import BytesElsewhere, BytesMissing, Refusal, StoreUnavailable, TakenOver
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import ByteStore
 from tusserver.stores.disk import DiskBytes
+from tusserver.stores.gridfs import GridFsBytes
+from tusserver.stores.mongodb import Mongo
 
 pytestmark = pytest.mark.anyio
 
@@ -23,9 +28,16 @@ MIB = 1024 * 1024
 
 Opener = Callable[[], ByteStore]
 
+
+def gridfs(path: Path) -> ByteStore:
+    database = hashlib.sha256(str(path).encode()).hexdigest()[:20]
+    return GridFsBytes(Mongo(shared_replica_set().url, database), chunk_size=64 * 1024)
+
+
 BACKENDS: dict[str, Callable[[Path], ByteStore]] = {
     "disk": lambda path: DiskBytes(path / "uploads"),
     "disk-page-cache": lambda path: DiskBytes(path / "uploads", durable=False),
+    "gridfs": gridfs,
 }
 
 
@@ -47,8 +59,14 @@ def some(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def next_version(upload: Upload) -> Upload:
+    """As a session store does when a lease is taken."""
+    return replace(upload, version=upload.version + 1)
+
+
 async def put(store: ByteStore, upload: Upload, data: bytes, *, count: bool = True) -> Upload:
     """Write, flush, close and count."""
+    upload = next_version(upload)
     writer = await store.open(upload)
     await writer.write([data])
     assert writer.position == upload.offset + len(data)
@@ -131,16 +149,18 @@ async def test_an_uncounted_tail_beyond_the_length_is_cut(store: ByteStore) -> N
 
 async def test_a_stale_writer_touches_nothing_that_counts(store: ByteStore) -> None:
     upload = await put(store, an_upload(length=20), b"01234")
-    stale = await store.open(upload)
+    stale = await store.open(next_version(upload))
     await stale.write([b"st"])
-    taken = await put(store, upload.fenced(), b"56789")
-    await stale.write([b"ale" * 10])
-    await stale.flush()
+    taken = await put(store, next_version(upload).fenced(), b"56789")
+    with contextlib.suppress(TakenOver):  # a store may notice
+        await stale.write([b"ale" * 10])
+        await stale.flush()
     taken = await put(store, taken, b"ABCDEFGHIJ")
     assert await read(store, taken) == b"0123456789ABCDEFGHIJ"
     await store.finish(taken)
-    await stale.write([b"still there"])
-    await stale.flush()
+    with contextlib.suppress(TakenOver):
+        await stale.write([b"still there"])
+        await stale.flush()
     await stale.close()
     assert await read(store, taken) == b"0123456789ABCDEFGHIJ"
     assert await unfinished(store) == set()
@@ -154,7 +174,7 @@ async def test_an_empty_upload(store: ByteStore) -> None:
 
 
 async def test_finishing_is_seen_and_may_be_repeated(store: ByteStore) -> None:
-    upload = await put(store, an_upload(length=5), b"01234")
+    upload = await put(store, an_upload("0" * 32, length=5), b"01234")
     assert await unfinished(store) == {upload.id}
     for _ in range(3):
         await store.finish(upload)
@@ -256,7 +276,7 @@ async def test_nothing_is_written_after_closing(store: ByteStore) -> None:
         await writing
     await writer.close()
     after = writer.position
-    other = await store.open(upload)
+    other = await store.open(next_version(upload))
     await other.write([b"x" * len(data)])
     await other.flush()
     await other.close()
@@ -295,3 +315,61 @@ async def test_many_uploads_at_once(store: ByteStore) -> None:
         assert hashlib.sha256(await read(store, upload)).digest() == hashlib.sha256(data).digest()
 
     await asyncio.gather(*(one(number) for number in range(50)))
+
+
+# Who looks after the place
+
+
+async def ids(store: ByteStore) -> list[str]:
+    return sorted([upload_id async for upload_id in store.ids()])
+
+
+async def test_ids_are_of_all_that_lies_about(store: ByteStore) -> None:
+    assert await ids(store) == []
+    done = await put(store, an_upload("d" * 32, length=5), b"01234")
+    await store.finish(done)
+    await put(store, (await put(store, an_upload("e" * 32, length=9), b"01234")).fenced(), b"5")
+    assert await ids(store) == ["d" * 32, "e" * 32]
+    await store.delete(done)
+    assert await ids(store) == ["e" * 32]
+
+
+async def test_verifying_finds_what_is_missing(store: ByteStore) -> None:
+    data = some(200_000)
+    await store.verify(an_upload())
+    upload = await put(store, an_upload(length=len(data)), data[:70_000])
+    upload = await put(store, upload.fenced(), data[70_000:])
+    longer = replace(upload, parts=(*upload.parts[:-1], replace(upload.parts[-1], stop=len(data) + 1)))
+    for finish in (False, True):
+        if finish:
+            await store.finish(upload)
+        await store.verify(upload)
+        with pytest.raises(BytesMissing):
+            await store.verify(longer)
+    await store.delete(upload)
+    with pytest.raises(BytesMissing):
+        await store.verify(upload)
+
+
+async def test_one_place_is_the_same_for_everybody_and_another_is_another(
+    opener: Opener, store: ByteStore, tmp_path: Path
+) -> None:
+    other = opener()
+    await other.start()
+    assert other.place == store.place
+    upload = await put(store, an_upload(length=5, place=store.place), b"01234")
+    assert await read(other, upload) == b"01234"
+    elsewhere = replace(upload, place="elsewhere")
+    for call in (store.open, store.finish, store.verify, store.delete, partial(read, store)):
+        with pytest.raises(BytesElsewhere):
+            await call(elsewhere)
+    assert await read(store, upload) == b"01234"
+    await other.close()
+
+
+async def test_places_are_made_once_by_many(opener: Opener, anyio_backend: str) -> None:
+    stores = [opener() for _ in range(8)]
+    await asyncio.gather(*(each.start() for each in stores))
+    assert len({each.place for each in stores}) == 1
+    for each in stores:
+        await each.close()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 MONGODB = "mongodb:"
 GRIDFS = "gridfs:"
 SESSION_URLS = "memory:, sqlite:relative/path.db, sqlite:///absolute/path.db or mongodb: (with --mongo-url)"
-BYTE_URLS = "disk:relative/directory, disk:///absolute/directory or gridfs: (with --mongo-url)"
+BYTE_URLS = "disk:relative/directory, disk:///absolute/directory, or gridfs: or gridfs:bucket (with --mongo-url)"
 WEEK = 7 * 24 * 3600.0
 
 
@@ -61,6 +61,12 @@ def open_byte_store(url: str, *, durable: bool, mongo: Mongo | None = None) -> B
             from tusserver.stores.disk import DiskBytes
 
             return DiskBytes(_path(url, rest, BYTE_URLS), durable=durable)
+        case ["gridfs", ":", bucket] if mongo is not None:
+            from tusserver.stores.gridfs import BUCKET, GridFsBytes
+
+            return GridFsBytes(mongo, bucket or BUCKET)
+        case ["gridfs", ":", _]:
+            raise ValueError(f"{GRIDFS} storage needs --mongo-url (MONGO_URL), or an application's client")
     raise ValueError(f"{url!r} names no byte store; use {BYTE_URLS}")
 
 

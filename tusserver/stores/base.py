@@ -129,8 +129,8 @@ class ByteWriter(Protocol):
     async def write(self, blocks: Sequence[Buffer]) -> None:
         """Put the blocks down at ``position``, one after the other, and move it.
 
-        Raises StorageFull when there is no room: ``position`` then says what was written. The caller leaves the
-        blocks alone until this returns.
+        Raises TakenOver where the store notices that somebody else writes now, and StorageFull when there is no room:
+        ``position`` then says what was written. The caller leaves the blocks alone until this returns.
         """
         ...
 
@@ -171,7 +171,8 @@ class ByteStore(Protocol):
         ...
 
     async def open(self, upload: Upload) -> ByteWriter:
-        """A writer at ``upload.offset`` under ``upload.token``. The caller holds the upload's lease.
+        """A writer at ``upload.offset`` under ``upload.token``. The caller holds the upload's lease, and the upload is
+        as the session store returned it then: whoever holds it later has a higher version.
 
         Bytes that lie beyond the offset (an uncounted tail) are overwritten, never appended to.
         Raises StorageFull, BytesMissing.

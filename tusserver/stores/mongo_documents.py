@@ -39,7 +39,7 @@ def to_session(upload: Upload, *, version: int) -> Document:
         "offset": Int64(upload.offset),
         "length": None if upload.length is None else Int64(upload.length),
         "upload_metadata": raw,
-        **_described(raw),
+        **described(raw),
         "created_at": _date(upload.created_at),
         "updated_at": _date(upload.updated_at),
         "expires_at": _date(upload.expires_at),
@@ -91,9 +91,9 @@ def _stamped(moment: Document, now: Any) -> Document:
     return {"$mergeObjects": [{"$literal": moment}, {"at": now}]}
 
 
-def _described(raw: str | None) -> Document:
-    """The metadata for people: what is no text is binary, and names that MongoDB reads as operators or as paths are
-    only in ``upload_metadata``."""
+def described(raw: str | None) -> Document:
+    """``Upload-Metadata`` for people, as ``metadata`` and ``file_name``: what is no text is binary, and names that
+    MongoDB reads as operators or as paths are left out."""
     try:
         pairs = parse_metadata(raw) if raw is not None else {}
     except BadMetadata:
