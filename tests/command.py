@@ -12,7 +12,9 @@ COMMAND = [str(Path(sys.executable).with_name("tusserver"))]
 
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command, with no setting but these."""
-    known = {key: value for key, value in os.environ.items() if not key.startswith(("TUSSERVER_", "CORS_"))}
+    known = {
+        key: value for key, value in os.environ.items() if not key.startswith(("TUSSERVER_", "CORS_", "MONGO_", "DB_"))
+    }
     return subprocess.run(
         [*COMMAND, *arguments], cwd=cwd, env={**known, **variables}, capture_output=True, text=True, timeout=60
     )

@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).parent.parent / "tusserver"
 LAYERS = (
     ("protocol",),
     ("stores",),
-    ("units", "forms", "settings", "logs"),
-    ("hold", "keeper", "leases", "sweeper", "hooks", "body", "metrics", "origin", "cors"),
+    ("units", "forms", "settings", "logs", "records"),
+    ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "body", "metrics", "origin", "cors"),
     ("intake", "receiver", "assembly", "engine"),
-    ("downloads", "endpoints"),
+    ("downloads", "endpoints", "admin"),
     ("app",),
     ("server", "cli", "__main__"),
 )

@@ -22,7 +22,7 @@ def test_serve_has_an_option_for_every_setting(tmp_path: Path) -> None:
         assert f"  {option(name)} " in page, name
     headings = [line for line in page.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert headings == [
-        "Listening:", "Storage:", "Limits:", "Lifetime:", "Browsers:", "Proxies:", "Logs and metrics:", "Other:",
+        "Listening:", "Storage:", "Limits:", "Lifetime:", "Browsers:", "Proxies:", "Operations:", "Other:",
     ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tusserver.admin import Admin
 from tusserver.cors import Cors
 from tusserver.endpoints import Uploads
 from tusserver.engine import Engine
@@ -89,6 +90,8 @@ class TusApp(Starlette):
         ]
         if self.settings.metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
+        if self.settings.admin_token is not None:
+            routes += Admin(self.engine, self.settings.admin_token).routes()
         return [*routes, _Below(base, uploads)]
 
     def _uploads(self, base: str) -> Uploads:

@@ -172,10 +172,11 @@ class Engine:
         """Give the upload up: whoever writes now ends, and the bytes are deleted."""
         upload = await self.find(command.upload_id, caller)
         await ask(self._hooks.pre_terminate, self._receiver.event(upload, caller))
-        upload = await self._cancel(upload)
-        self._metrics.terminated()
-        await tell(self._hooks.post_terminate, self._receiver.event(upload, caller))
-        return Terminated(upload=upload)
+        return Terminated(upload=await self._terminated(upload, caller))
+
+    async def cancel(self, upload_id: str) -> Upload:
+        """Give the upload up as an operator may: no hook is asked, and post_terminate is told."""
+        return await self._terminated(await self.sessions.get(upload_id), NOBODY)
 
     async def find(self, upload_id: str, caller: Caller = NOBODY) -> Upload:
         """The upload as it is, if it is there and the application lets the caller have it; nobody is disturbed."""
@@ -260,6 +261,12 @@ class Engine:
         async with contextlib.aclosing(body.batches()) as batches:
             async for _ in batches:
                 raise LengthExceeded(upload=upload)
+
+    async def _terminated(self, upload: Upload, caller: Caller) -> Upload:
+        upload = await self._cancel(upload)
+        self._metrics.terminated()
+        await tell(self._hooks.post_terminate, self._receiver.event(upload, caller))
+        return upload
 
     async def _cancel(self, upload: Upload) -> Upload:
         while True:

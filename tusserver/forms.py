@@ -98,9 +98,13 @@ def _public_url(text: str) -> str:
 def _base_path(text: str) -> str:
     path = text.rstrip("/")
     written = re.fullmatch(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", path)
-    if written is None or path in ("/metrics", "/healthz", "/readyz"):
+    if written is None or path in ("/metrics", "/healthz", "/readyz", "/admin"):
         raise ValueError("not a path of its own")
     return path
+
+
+def _or_root(path: str) -> str:
+    return path or "/"
 
 
 def _readable(path: Path) -> Path:
@@ -165,6 +169,11 @@ DurationOrNever = Annotated[
     Form(f"{_DURATION}, above zero, or never", "DURATION|never", _or("never", show_duration)),
 ]
 
+Secret = Annotated[
+    Annotated[str, Field(min_length=16, pattern=r"^[!-~]+$")] | None,
+    _EMPTY_IS_NONE,
+    Form("16 characters or more, without spaces", "TOKEN", _or("", lambda _: "***"), secret=True),
+]
 PathOrNone = Annotated[Path | None, _EMPTY_IS_NONE, Form("a path", "PATH", _or(""))]
 ExistingPath = Annotated[
     Annotated[Path, AfterValidator(_readable)] | None,
@@ -174,7 +183,9 @@ ExistingPath = Annotated[
 BasePath = Annotated[
     str,
     AfterValidator(_base_path),
-    Form("a path such as /files or /, and none of /metrics, /healthz, /readyz", "PATH", lambda path: path or "/"),
+    Form(
+        "a path such as /files or /, and none of /metrics, /healthz, /readyz, /admin", "PATH", lambda path: path or "/"
+    ),
 ]
 PublicUrl = Annotated[
     Annotated[str, AfterValidator(_public_url)] | None,

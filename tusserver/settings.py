@@ -34,6 +34,7 @@ from tusserver.forms import (
     PositiveNumber,
     Proxies,
     PublicUrl,
+    Secret,
     SessionUrl,
     Size,
     SizeOrNone,
@@ -148,12 +149,15 @@ class Settings(BaseSettings):
         (), "Proxies", "Proxies whose Forwarded and X-Forwarded-* headers count; * for any, unix for a Unix socket."
     )
 
-    metrics: bool = _setting(True, "Logs and metrics", "Serve Prometheus metrics at /metrics.")
+    admin_token: Secret = _setting(
+        None, "Operations", "Serve the admin API at /admin to whoever brings this token (16 characters or more)."
+    )
+    metrics: bool = _setting(True, "Operations", "Serve Prometheus metrics at /metrics.")
     log_format: Literal["auto", "console", "json"] = _setting(
-        "auto", "Logs and metrics", "How logs look; auto is console on a terminal and JSON elsewhere."
+        "auto", "Operations", "How logs look; auto is console on a terminal and JSON elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
-        "info", "Logs and metrics", "The least that is logged."
+        "info", "Operations", "The least that is logged."
     )
 
     def __init__(self, **values: Any) -> None:

@@ -88,7 +88,7 @@ class ServerProcess:
 
     def start(self) -> None:
         """Start and wait until it serves."""
-        known = {key: value for key, value in os.environ.items() if not key.startswith("TUSSERVER_")}
+        known = {key: value for key, value in os.environ.items() if not key.startswith(("TUSSERVER_", "MONGO_", "DB_"))}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tusserver", "serve"],

@@ -78,6 +78,24 @@ def test_list_stale(operator: Operator, half: str) -> None:
     assert "--stale must be a duration" in result.stderr
 
 
+def test_list_active(server: ServerProcess, operator: Operator, half: str) -> None:
+    assert operator("sessions", "list", "--active", "--json") == ""
+    with server.opened_patch(half, 2 * KIB, 2 * KIB) as raw:
+        raw.sendall(bytes(KIB))
+
+        def moving() -> Any:
+            lines = operator("sessions", "list", "--active", "--json").splitlines()
+            return [each for each in map(json.loads, lines) if each["bytes_per_second"]]
+
+        (active,) = wait_for(moving, what="an upload that moves")
+        assert (active["id"], active["offset"]) == (id_of(half), 3 * KIB)
+        assert 0 < active["bytes_per_second"] <= KIB
+        assert active["holder"]
+        (line,) = operator("sessions", "list", "--active").splitlines()[1:]
+        assert "B/s" in line
+    wait_for(lambda: operator("sessions", "list", "--active", "--json") == "")
+
+
 def test_show(server: ServerProcess, operator: Operator, half: str) -> None:
     shown = operator.json("sessions", "show", id_of(half))
     assert shown["name"] == "über.png"
@@ -86,7 +104,12 @@ def test_show(server: ServerProcess, operator: Operator, half: str) -> None:
     assert server.patch(half, 2 * KIB, bytes(2 * KIB)).status_code == 204
     location = operator.json("sessions", "show", id_of(half))["location"]
     assert Path(server.directory, location).stat().st_size == 4 * KIB
-    assert f"location          {location}" in operator("sessions", "show", id_of(half)).splitlines()
+    sheet = operator("sessions", "show", id_of(half)).splitlines()
+    assert ["location", location] in [line.split(maxsplit=1) for line in sheet]
+    assert [moment["what"] for moment in shown["timeline"]] == ["created", "taken", "received"]
+    assert [line.split()[1] for line in sheet[-4:]] == ["created", "taken", "received", "completed"]
+    assert sheet[-2].split()[2:5] == ["at", "4.0", "KiB"]
+    assert shown["timeline"][1]["by"] in sheet[-2]
 
 
 def test_cancel(server: ServerProcess, operator: Operator, half: str) -> None:
@@ -130,7 +153,15 @@ def test_stats(server: ServerProcess, operator: Operator, half: str) -> None:
         "completed": {"count": 1, "held": 0, "remaining": 0},
         "cancelled": {"count": 0, "held": 0, "remaining": 0},
         "expired": {"count": 0, "held": 0, "remaining": 0},
+        "success": 1.0,
     }
+    operator("sessions", "cancel", id_of(half))
+    assert operator("sessions", "stats").splitlines()[-1] == "50.0% of the uploads that ended were completed."
+    assert operator("sessions", "stats", "--since", "1ms").splitlines()[-1] == "No upload has ended yet."
+    assert operator.json("sessions", "stats", "--since", "1h")["success"] == 0.5
+
+
+def test_stats_of_uploads_under_way(server: ServerProcess, operator: Operator, half: str) -> None:
     assert operator("sessions", "stats").splitlines()[1].split() == ["active", "1", "2.0", "KiB", "2.0", "KiB"]
 
 
@@ -142,3 +173,47 @@ def test_sweep(start: Callable[..., ServerProcess]) -> None:
     swept = wait_for(lambda: line if (line := operator("sweep", "--once")) != nothing else "")
     assert swept == "1 expired (they held 0 B), 0 left-overs erased, 0 finished, 0 forgotten.\n"
     assert operator.json("sessions", "stats")["expired"]["count"] == 1
+
+
+def test_fsck(server: ServerProcess, operator: Operator, half: str) -> None:
+    full = server.create(5)
+    assert server.patch(full, 0, b"hello").status_code == 204
+    assert operator("fsck") == "4 looked at, 0 wrong, 0 repaired.\n"
+    stray = "0" * 32
+    (server.uploads / stray).write_bytes(b"whose?")
+    (server.uploads / "parts" / f"{stray}.3").write_bytes(b"whose?")
+    (server.uploads / "parts" / f"{id_of(half)}.1").write_bytes(b"short")
+    result = run("fsck", cwd=server.directory, **operator._where())
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[:-1]] == [[id_of(half), "missing"], [stray, "stray"]]
+    assert lines[-1] == "5 looked at, 2 wrong, 0 repaired."
+    assert (server.uploads / stray).exists()
+    assert server.head(half).status_code == 200
+
+    assert operator("fsck", "--repair").splitlines()[-1] == "4 looked at, 2 wrong, 2 repaired."
+    assert server.held() == [id_of(full)]
+    assert server.head(half).status_code == 404  # its client begins anew
+    assert [moment["what"] for moment in operator.json("sessions", "show", id_of(half))["timeline"]][-2:] == [
+        "bytes_missing",
+        "cancelled",
+    ]
+    assert operator("fsck").splitlines()[-1].endswith("0 wrong, 0 repaired.")
+    assert server.stored(full) == b"hello"
+
+
+def test_fsck_deletes_nothing_for_a_wrong_option(server: ServerProcess, operator: Operator, half: str) -> None:
+    where = {**operator._where(), "TUSSERVER_SESSIONS": f"sqlite://{server.directory}/other.db"}
+    Path(server.directory, "other.db").touch()
+    result = run("fsck", "--repair", cwd=server.directory, **where)
+    assert result.returncode == 1
+    assert "nothing was repaired" in result.stderr
+    assert server.offset(half) == 2 * KIB
+    server.stop()
+    elsewhere = server.directory / "elsewhere"
+    elsewhere.mkdir()
+    result = run("fsck", "--repair", "--storage", f"disk://{elsewhere}", cwd=server.directory, **operator._where())
+    assert result.returncode == 1
+    assert "another storage" in result.stderr
+    result = run("fsck", "--storage", f"disk://{elsewhere}", cwd=server.directory, **operator._where())
+    assert f"{id_of(half)}  elsewhere" in result.stdout

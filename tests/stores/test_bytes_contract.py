@@ -334,6 +334,16 @@ async def test_ids_are_of_all_that_lies_about(store: ByteStore) -> None:
     assert await ids(store) == ["e" * 32]
 
 
+async def test_discarding_needs_no_session(store: ByteStore) -> None:
+    done = await put(store, an_upload("d" * 32, length=5), b"01234")
+    await store.finish(done)
+    await put(store, (await put(store, an_upload("e" * 32, length=9), b"01234")).fenced(), b"5")
+    for upload_id in ("d" * 32, "e" * 32, "f" * 32):
+        await store.discard(upload_id)
+        assert upload_id not in await ids(store)
+    assert await ids(store) == []
+
+
 async def test_verifying_finds_what_is_missing(store: ByteStore) -> None:
     data = some(200_000)
     await store.verify(an_upload())

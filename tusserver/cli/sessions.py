@@ -13,14 +13,14 @@ from typing import Any
 
 import click
 
+from tusserver import records
 from tusserver.app import build_engine, open_stores
-from tusserver.cli import rows
 from tusserver.cli.options import STORES, WrongUse, settings_of, store_options
-from tusserver.protocol.commands import Terminate
+from tusserver.leases import unlocked
 from tusserver.protocol.refusals import Refusal, UploadExpired, UploadNotFound
 from tusserver.protocol.upload import Status
 from tusserver.settings import Settings, WrongSetting
-from tusserver.stores.base import Conflict, Query, SessionStore
+from tusserver.stores.base import Query, SessionStore
 from tusserver.units import parse_duration
 
 # An id may begin with "-"
@@ -64,21 +64,27 @@ def sessions() -> None:
     multiple=True,
     help="Only uploads of this status; may be repeated.",
 )
+@click.option("--active", is_flag=True, help="Only uploads that are being written right now, and how fast.")
 @click.option("--stale", metavar="DURATION", help="Only unfinished uploads that got nothing for this long, such as 2h.")
 @as_json
 @store_options
 @acting
-async def list_uploads(settings: Settings, statuses: tuple[str, ...], stale: str | None, as_json: bool) -> None:
+async def list_uploads(
+    settings: Settings, statuses: tuple[str, ...], active: bool, stale: str | None, as_json: bool
+) -> None:
     """List uploads, oldest first; with --json one object a line."""
     query = Query(
+        leased=True if active else None,
         statuses=frozenset(Status(status) for status in statuses) or (frozenset({Status.ACTIVE}) if stale else None),
-        updated_before=None if stale is None else time.time() - _duration(stale),
+        updated_before=None if stale is None else time.time() - _duration("--stale", stale),
     )
     if not as_json:
-        click.echo(rows.HEADING)
+        click.echo(records.HEADING)
     async with _opened(settings) as store:
         async for upload in store.find(query):
-            click.echo(json.dumps(rows.record(upload)) if as_json else rows.line(upload))
+            if active and not upload.leased:
+                continue
+            click.echo(json.dumps(records.record(upload)) if as_json else records.line(upload))
 
 
 @sessions.command("show", context_settings=BY_ID)
@@ -87,12 +93,12 @@ async def list_uploads(settings: Settings, statuses: tuple[str, ...], stale: str
 @store_options
 @acting
 async def show(settings: Settings, upload_id: str, as_json: bool) -> None:
-    """Show everything that is known about one upload."""
+    """Show everything that is known about one upload, and what happened to it."""
     _, storage = open_stores(settings)
     async with _opened(settings) as store:
         upload = await store.get(upload_id)
-    fields = {**rows.record(upload), "location": storage.location(upload) if upload.completed else None}
-    click.echo(json.dumps(fields, indent=2) if as_json else rows.sheet(fields))
+    fields = {**records.record(upload), "location": storage.location(upload) if upload.completed else None}
+    click.echo(json.dumps(fields, indent=2) if as_json else records.sheet(fields))
 
 
 @sessions.command("cancel", context_settings=BY_ID)
@@ -104,10 +110,10 @@ async def cancel(settings: Settings, upload_id: str) -> None:
     engine = build_engine(settings)
     try:
         await engine.start()
-        terminated = await engine.terminate(Terminate(upload_id=upload_id))
+        upload = await engine.cancel(upload_id)
     finally:
         await engine.stop()
-    click.echo(f"Cancelled {upload_id} at {rows.progress(terminated.upload)}.")
+    click.echo(f"Cancelled {upload_id} at {records.progress(upload)}.")
 
 
 @sessions.command("unlock", context_settings=BY_ID)
@@ -120,29 +126,29 @@ async def unlock(settings: Settings, upload_id: str) -> None:
     Nothing is lost that was counted: the former holder can write no more.
     """
     async with _opened(settings) as store:
-        while True:
-            upload = await store.get(upload_id)
-            if upload.lease is None:
-                click.echo(f"Nobody holds {upload_id}.")
-                return
-            try:
-                await store.swap(upload, upload.fenced())
-            except Conflict:
-                continue
-            held = "held" if upload.leased else "had last held"
-            click.echo(f"Unlocked {upload_id} at {rows.progress(upload)}; {upload.lease.holder} {held} it.")
-            return
+        upload = await unlocked(store, upload_id)
+    if upload.lease is None:
+        click.echo(f"Nobody holds {upload_id}.")
+        return
+    held = "held" if upload.leased else "had last held"
+    click.echo(f"Unlocked {upload_id} at {records.progress(upload)}; {upload.lease.holder} {held} it.")
 
 
 @sessions.command("stats")
+@click.option("--since", metavar="DURATION", help="Only uploads that were created in the last 24h, 7d ...")
 @as_json
 @store_options
 @acting
-async def stats(settings: Settings, as_json: bool) -> None:
-    """Count uploads and bytes by status."""
+async def stats(settings: Settings, since: str | None, as_json: bool) -> None:
+    """Count uploads and bytes by status, and how many were completed."""
+    created_from = None if since is None else time.time() - _duration("--since", since)
     async with _opened(settings) as store:
-        tallies = await store.tally()
-    click.echo(json.dumps(rows.tallied(tallies), indent=2) if as_json else rows.tally_table(tallies))
+        tallies = await store.tally(created_from)
+    if as_json:
+        click.echo(json.dumps({**records.tallied(tallies), "success": records.success(tallies)}, indent=2))
+        return
+    click.echo(records.tally_table(tallies))
+    click.echo(records.success_line(tallies))
 
 
 @asynccontextmanager
@@ -165,8 +171,8 @@ def _expect_stores(settings: Settings) -> None:
             raise click.ClickException(f"There is nothing at {url}; say with {name} where the server keeps it.")
 
 
-def _duration(text: str) -> float:
+def _duration(option: str, text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError:
-        raise WrongUse(f"--stale must be a duration such as 30m, 24h or 7d, not {text!r}.") from None
+        raise WrongUse(f"{option} must be a duration such as 30m, 24h or 7d, not {text!r}.") from None

@@ -205,6 +205,10 @@ class ByteStore(Protocol):
         """Delete every byte of the upload, counted or not, under whatever token. Deleting twice is fine."""
         ...
 
+    async def discard(self, upload_id: str) -> None:
+        """Delete whatever lies about under an id of which there is no session."""
+        ...
+
     async def room(self) -> int | None:
         """Bytes that can still be stored; None when the backend has no such bound."""
         ...

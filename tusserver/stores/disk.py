@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
-from tusserver.protocol.upload import Part, Upload
+from tusserver.protocol.upload import Upload
 from tusserver.stores.base import check_place
 from tusserver.stores.disk_identity import identity
-from tusserver.stores.disk_writer import BLOCK, DiskWriter, Source, copy_range, explaining, sync_directory
+from tusserver.stores.disk_layout import Layout, counted
+from tusserver.stores.disk_writer import BLOCK, DiskWriter, copy_range, explaining, sync_directory
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ class DiskBytes:
 
     def __init__(self, root: Path | str, *, durable: bool = True) -> None:
         self._root = Path(root)
-        self._parts = self._root / "parts"
+        self._layout = Layout(self._root)
         self._place = ""
         self._durable = durable
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
@@ -66,17 +67,17 @@ class DiskBytes:
             upload.offset,
             executor=self._executor,
             durable=self._durable,
-            directory=None if _counted(upload) else self._parts,
-            sources=self._sources,
-            open_source=self._open_source,
+            directory=None if counted(upload) else self._layout.parts,
+            sources=self._layout.sources,
+            open_source=self._layout.open_source,
         )
 
     async def read(self, upload: Upload, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         """See ``ByteStore``."""
         check_place(upload, self._place)
-        sources = await self._run(lambda: self._sources(upload, start, stop))
+        sources = await self._run(lambda: self._layout.sources(upload, start, stop))
         for path, first, last in sources:
-            fd = await self._descriptor(partial(self._open_source, upload, path))
+            fd = await self._descriptor(partial(self._layout.open_source, upload, path))
             try:
                 while first < last:
                     block = await self._run(partial(os.pread, fd, min(BLOCK, last - first), first))
@@ -94,7 +95,7 @@ class DiskBytes:
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``."""
-        ids = await self._run(lambda: {path.name.partition(".")[0] for path in self._parts.iterdir()})
+        ids = await self._run(lambda: {path.name.partition(".")[0] for path in self._layout.parts.iterdir()})
         for upload_id in ids - {""}:  # a hidden file is a probe's, or the file system's own
             yield upload_id
 
@@ -111,12 +112,16 @@ class DiskBytes:
     async def verify(self, upload: Upload) -> None:
         """See ``ByteStore``: that each file is long enough."""
         check_place(upload, self._place)
-        await self._run(lambda: self._verify(upload))
+        await self._run(lambda: self._layout.verify(upload))
 
     async def delete(self, upload: Upload) -> None:
         """See ``ByteStore``. Part files go first: a rename that comes in between then leaves only ``<id>``."""
         check_place(upload, self._place)
-        await self._run(lambda: self._delete(upload))
+        await self._run(lambda: self._layout.delete(upload))
+
+    async def discard(self, upload_id: str) -> None:
+        """See ``ByteStore``."""
+        await self._run(lambda: self._layout.discard(upload_id))
 
     async def room(self) -> int | None:
         """See ``ByteStore``."""
@@ -124,7 +129,7 @@ class DiskBytes:
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
-        return str(self._final(upload).absolute())
+        return str(self._layout.final(upload).absolute())
 
     async def ping(self) -> None:
         """See ``ByteStore``."""
@@ -148,8 +153,10 @@ class DiskBytes:
 
     def _prepare(self) -> None:
         try:
-            missing = [directory for directory in (self._parts, *self._parts.parents) if not directory.exists()]
-            self._parts.mkdir(parents=True, exist_ok=True)
+            missing = [
+                directory for directory in (self._layout.parts, *self._layout.parts.parents) if not directory.exists()
+            ]
+            self._layout.parts.mkdir(parents=True, exist_ok=True)
             for made in missing if self._durable else ():
                 sync_directory(made.parent)
         except OSError as error:
@@ -163,7 +170,7 @@ class DiskBytes:
             raise self._unfit(error) from error
 
     def _probe(self) -> None:
-        name = self._parts / f".probe-{secrets.token_hex(8)}"
+        name = self._layout.parts / f".probe-{secrets.token_hex(8)}"
         other = self._root / name.name
         try:
             with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
@@ -190,31 +197,16 @@ class DiskBytes:
         )
 
     def _open(self, upload: Upload) -> int:
-        part = self._part(upload, upload.token)
-        if _counted(upload):
+        part = self._layout.part(upload, upload.token)
+        if counted(upload):
             return os.open(part, os.O_RDWR | os.O_CLOEXEC)
         try:
             return os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)
         except FileNotFoundError as error:  # the directory
             raise self._unfit(error) from error
 
-    def _open_source(self, upload: Upload, path: Path) -> int:
-        try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # finished since we looked
-            return os.open(self._final(upload), os.O_RDONLY | os.O_CLOEXEC)
-
-    def _sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
-        if stop > upload.offset:
-            raise BytesMissing
-        final = self._final(upload)
-        if final.exists():
-            return [(final, start, stop)]
-        overlaps = [(self._part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
-        return [(path, first, last) for path, first, last in overlaps if first < last]
-
     def _finish(self, upload: Upload) -> None:
-        final = self._final(upload)
+        final = self._layout.final(upload)
         if not final.exists():
             try:
                 self._join(upload, final)
@@ -223,16 +215,16 @@ class DiskBytes:
                     raise
         if self._durable:  # before anything else goes, even where another process has renamed and was killed
             sync_directory(self._root)
-            sync_directory(self._parts)
-        self._unlink_parts(upload)
+            sync_directory(self._layout.parts)
+        self._layout.unlink_parts(upload)
 
     def _join(self, upload: Upload, final: Path) -> None:
         # Into no earlier token's file, were it to hold every byte: its writer may not yet know that it is fenced
-        own = self._part(upload, upload.token)
+        own = self._layout.part(upload, upload.token)
         earlier = [part for part in upload.parts if part.token != upload.token]
-        with _opened(own, os.O_RDWR | (0 if _counted(upload) else os.O_CREAT)) as fd:
+        with _opened(own, os.O_RDWR | (0 if counted(upload) else os.O_CREAT)) as fd:
             for part in earlier:
-                with _opened(self._part(upload, part.token), os.O_RDONLY) as source:
+                with _opened(self._layout.part(upload, part.token), os.O_RDONLY) as source:
                     _copy(source, fd, part.start, part.stop)
             size = os.fstat(fd).st_size
             if size < upload.offset:
@@ -242,28 +234,6 @@ class DiskBytes:
             if self._durable and (earlier or size > upload.offset):
                 os.fdatasync(fd)
         own.rename(final)
-
-    def _verify(self, upload: Upload) -> None:
-        for path, _, stop in self._sources(upload, 0, upload.offset):
-            with suppress(FileNotFoundError):  # finished since we looked
-                if path.stat().st_size >= stop:
-                    continue
-            if self._final(upload).stat().st_size < upload.offset:
-                raise BytesMissing
-
-    def _delete(self, upload: Upload) -> None:
-        self._unlink_parts(upload)
-        self._final(upload).unlink(missing_ok=True)
-
-    def _unlink_parts(self, upload: Upload) -> None:
-        for token in range(1, upload.token + 1):
-            self._part(upload, token).unlink(missing_ok=True)
-
-    def _final(self, upload: Upload) -> Path:
-        return self._root / upload.id
-
-    def _part(self, upload: Upload, token: int) -> Path:
-        return self._parts / f"{upload.id}.{token}"
 
 
 @contextmanager
@@ -278,15 +248,6 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 def _close(opening: asyncio.Future[int]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result())
-
-
-def _counted(upload: Upload) -> bool:
-    """Whether bytes are counted under the current token, so that its file has to be there."""
-    return any(part.token == upload.token for part in upload.parts)
-
-
-def _overlap(part: Part, start: int, stop: int) -> tuple[int, int]:
-    return max(part.start, start), min(part.stop, stop)
 
 
 def _copy(source: int, target: int, start: int, stop: int) -> None:

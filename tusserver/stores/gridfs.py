@@ -143,10 +143,14 @@ class GridFsBytes:
         """See ``ByteStore``. The file document goes first, so that no reader finds a file without its bytes."""
         await self._prepared()
         check_place(upload, self.place)
+        await self.discard(upload.id)
+
+    async def discard(self, upload_id: str) -> None:
+        """See ``ByteStore``."""
         async with self._mongo.asking():
-            await self._collection("files").delete_one({"_id": upload.id})
-            await self._collection("chunks").delete_many({"files_id": upload.id})
-            await self._collection("unfinished").delete_one({"_id": upload.id})
+            await self._collection("files").delete_one({"_id": upload_id})
+            await self._collection("chunks").delete_many({"files_id": upload_id})
+            await self._collection("unfinished").delete_one({"_id": upload_id})
 
     async def room(self) -> int | None:
         """See ``ByteStore``: MongoDB says nothing of that."""

@@ -12,11 +12,11 @@ from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Tally
 from tusserver.units import about_duration, about_size
 
-_LINE: Final = "{:<32}  {:<9}  {:<28}  {:>5}  {:>5}  {:<20}  {}"
+_LINE: Final = "{:<32}  {:<9}  {:<28}  {:>12}  {:>5}  {:>5}  {:<20}  {}"
 _TALLY: Final = "{:<9}  {:>9}  {:>10}  {:>10}"
 _TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
 
-HEADING: Final = _LINE.format("ID", "STATUS", "OFFSET / LENGTH", "AGE", "IDLE", "HOLDER", "NAME")
+HEADING: Final = _LINE.format("ID", "STATUS", "OFFSET / LENGTH", "SPEED", "AGE", "IDLE", "HOLDER", "NAME")
 
 
 def record(upload: Upload) -> dict[str, Any]:
@@ -37,12 +37,18 @@ def record(upload: Upload) -> dict[str, Any]:
         **{name: _time(getattr(upload, name)) for name in _TIMES},
         "leased": upload.leased,
         "holder": lease.holder if lease else None,
+        "bytes_per_second": None if upload.speed is None else round(upload.speed),
         "lease_expires_at": _time(lease.expires_at) if lease else None,
         "contested": lease is not None and lease.contest is not None,
         "parts": len(upload.parts),
         "token": upload.token,
         "version": upload.version,
         "stored": upload.stored,
+        "place": upload.place,
+        "timeline": [
+            {"at": _time(moment.at), "what": moment.what, "offset": moment.offset, "by": moment.by}
+            for moment in upload.timeline
+        ],
     }
 
 
@@ -52,6 +58,7 @@ def line(upload: Upload) -> str:
         upload.id,
         upload.status.value,
         progress(upload),
+        "-" if upload.speed is None else f"{about_size(round(upload.speed))}/s",
         about_duration(upload.as_of - upload.created_at),
         about_duration(upload.as_of - upload.updated_at),
         upload.lease.holder if upload.lease and upload.leased else "-",
@@ -69,9 +76,14 @@ def progress(upload: Upload) -> str:
 
 
 def sheet(fields: Mapping[str, Any]) -> str:
-    """One field a line, those without a value left out."""
-    width = max(len(name) for name in fields)
-    return "\n".join(f"{name:{width}}  {_shown(value)}" for name, value in fields.items() if value is not None)
+    """One field a line, those without a value left out; what happened below them."""
+    plain = {name: value for name, value in fields.items() if value is not None and name != "timeline"}
+    width = max(len(name) for name in plain)
+    lines = [f"{name:{width}}  {_shown(value)}" for name, value in plain.items()]
+    for moment in fields["timeline"]:
+        by = f"  {moment['by']}" if moment["by"] else ""
+        lines.append(f"{moment['at']}  {moment['what']:<12}  at {about_size(moment['offset'])}{by}")
+    return "\n".join(lines)
 
 
 def tallied(tallies: Mapping[Status, Tally]) -> dict[str, dict[str, int]]:
@@ -91,6 +103,19 @@ def tally_table(tallies: Mapping[Status, Tally]) -> str:
         remaining = about_size(tally["remaining"]) if status == Status.ACTIVE else "-"
         lines.append(_TALLY.format(status, tally["count"], about_size(tally["held"]), remaining))
     return "\n".join(lines)
+
+
+def success(tallies: Mapping[Status, Tally]) -> float | None:
+    """Which share of the uploads that have ended were completed, from 0 to 1; None when none has."""
+    counts = {status: tallies.get(status, Tally()).count for status in Status if status is not Status.ACTIVE}
+    ended = sum(counts.values())
+    return counts[Status.COMPLETED] / ended if ended else None
+
+
+def success_line(tallies: Mapping[Status, Tally]) -> str:
+    """The same as a sentence."""
+    share = success(tallies)
+    return "No upload has ended yet." if share is None else f"{share:.1%} of the uploads that ended were completed."
 
 
 def _metadata(upload: Upload) -> dict[str, bytes]:

@@ -1,0 +1,159 @@
+"""The admin API: what ``tusserver sessions`` shows and does, as JSON over HTTP, for whoever has the token.
+
+It reads the session store and disturbs no upload. Whichever server is asked, it tells of all of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tusserver import records
+from tusserver.engine import Engine
+from tusserver.leases import unlocked
+from tusserver.protocol.headers import is_upload_id
+from tusserver.protocol.refusals import Refusal, UploadNotFound
+from tusserver.protocol.tus1_answers import status_of
+from tusserver.protocol.upload import Status, Upload
+from tusserver.stores.base import Query
+from tusserver.units import parse_duration
+
+PATH: Final = "/admin"
+PAGE: Final = 100
+LARGEST_PAGE: Final = 1000
+
+Answer = dict[str, Any]
+
+
+class WrongQuestion(ValueError):
+    """A query that cannot be: one sentence that says what would be right."""
+
+
+class Admin:
+    """The routes. ``token``: what ``Authorization: Bearer`` has to bring."""
+
+    def __init__(self, engine: Engine, token: str) -> None:
+        self._engine = engine
+        self._token = token.encode()
+
+    def routes(self) -> list[Route]:
+        """What to mount at the root."""
+        one = f"{PATH}/uploads/{{upload_id}}"
+        return [
+            Route(f"{PATH}/uploads", self._answering(self._list), methods=["GET"]),
+            Route(one, self._answering(self._show), methods=["GET"]),
+            Route(f"{one}/cancel", self._answering(self._cancel), methods=["POST"]),
+            Route(f"{one}/unlock", self._answering(self._unlock), methods=["POST"]),
+            Route(f"{PATH}/stats", self._answering(self._stats), methods=["GET"]),
+        ]
+
+    def _answering(self, work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if not self._allowed(request):
+                headers = {"WWW-Authenticate": "Bearer"}
+                return _json(_error("unauthorized", "Send Authorization: Bearer and the admin token."), 401, headers)
+            try:
+                return _json(await work(request))
+            except WrongQuestion as error:
+                return _json(_error("bad_query", str(error)), 400)
+            except Refusal as refusal:
+                return _json(_error(refusal.code, refusal.text), status_of(refusal))
+
+        return endpoint
+
+    def _allowed(self, request: Request) -> bool:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)
+
+    async def _list(self, request: Request) -> Answer:
+        query, limit = _query(request)
+        uploads: list[Upload] = []
+        more = False
+        async for upload in self._engine.sessions.find(query):
+            if query.leased and not upload.leased:
+                continue
+            more = len(uploads) == limit
+            if more:
+                break
+            uploads.append(upload)
+        last = uploads[-1] if more else None
+        return {
+            "uploads": [records.record(upload) for upload in uploads],
+            "next": f"{round(last.created_at * 1000)}-{last.id}" if last is not None else None,
+        }
+
+    async def _show(self, request: Request) -> Answer:
+        return records.record(await self._engine.sessions.get(_id(request)))
+
+    async def _cancel(self, request: Request) -> Answer:
+        return records.record(await self._engine.cancel(_id(request)))
+
+    async def _unlock(self, request: Request) -> Answer:
+        before = await unlocked(self._engine.sessions, _id(request))
+        return {"unlocked_from": before.lease.holder if before.lease is not None else None}
+
+    async def _stats(self, request: Request) -> Answer:
+        since = request.query_params.get("since")
+        tallies = await self._engine.sessions.tally(None if since is None else time.time() - _seconds("since", since))
+        return {"statuses": records.tallied(tallies), "success": records.success(tallies)}
+
+
+def _query(request: Request) -> tuple[Query, int]:
+    said = request.query_params
+    unknown = set(said) - {"status", "active", "stale", "after", "limit"}
+    if unknown:
+        raise WrongQuestion(f"There is no parameter {min(unknown)}; use status, active, stale, after and limit.")
+    try:
+        statuses = frozenset(Status(status) for status in said.getlist("status"))
+    except ValueError:
+        raise WrongQuestion(f"status is one of {', '.join(Status)}.") from None
+    stale = said.get("stale")
+    active = said.get("active", "false")
+    if active not in ("true", "false"):
+        raise WrongQuestion("active is true or false.")
+    limit = said.get("limit", str(PAGE))
+    if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
+        raise WrongQuestion(f"limit is a number from 1 to {LARGEST_PAGE}.")
+    query = Query(
+        statuses=statuses or (frozenset({Status.ACTIVE}) if stale is not None else None),
+        leased=True if active == "true" else None,
+        updated_before=None if stale is None else time.time() - _seconds("stale", stale),
+        beyond=_place(said["after"]) if "after" in said else None,
+        newest_first=True,
+    )
+    return query, int(limit)
+
+
+def _place(after: str) -> tuple[float, str]:
+    milliseconds, _, upload_id = after.partition("-")
+    if not milliseconds.isascii() or not milliseconds.isdecimal() or len(milliseconds) > 15:
+        raise WrongQuestion("after is what the page before gave as next.")
+    return int(milliseconds) / 1000, upload_id
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise WrongQuestion(f"{name} is a duration such as 30m, 24h or 7d.") from None
+
+
+def _id(request: Request) -> str:
+    upload_id = str(request.path_params["upload_id"])
+    if not is_upload_id(upload_id):
+        raise UploadNotFound
+    return upload_id
+
+
+def _error(code: str, message: str) -> Answer:
+    return {"error": code, "message": message}
+
+
+def _json(answer: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(answer, status, headers={"Cache-Control": "no-store", **(headers or {})})

@@ -1,0 +1,79 @@
+"""Which files an upload has in a directory, and what they hold. Everything here blocks."""
+
+from __future__ import annotations
+
+import glob
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from tusserver.protocol.refusals import BytesMissing
+from tusserver.protocol.upload import Part, Upload
+from tusserver.stores.disk_writer import Source
+
+
+class Layout:
+    """``root``: the directory of the finished uploads; ``parts``: that of those being received."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.parts = root / "parts"
+
+    def open_source(self, upload: Upload, path: Path) -> int:
+        """A file of ``sources``, opened; the finished one where that has taken its place."""
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # finished since we looked
+            return os.open(self.final(upload), os.O_RDONLY | os.O_CLOEXEC)
+
+    def sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
+        """Where the counted bytes ``[start, stop)`` lie. Raises BytesMissing."""
+        if stop > upload.offset:
+            raise BytesMissing
+        final = self.final(upload)
+        if final.exists():
+            return [(final, start, stop)]
+        overlaps = [(self.part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
+        return [(path, first, last) for path, first, last in overlaps if first < last]
+
+    def verify(self, upload: Upload) -> None:
+        """Raises BytesMissing or FileNotFoundError unless each file is long enough."""
+        for path, _, stop in self.sources(upload, 0, upload.offset):
+            with suppress(FileNotFoundError):  # finished since we looked
+                if path.stat().st_size >= stop:
+                    continue
+            if self.final(upload).stat().st_size < upload.offset:
+                raise BytesMissing
+
+    def delete(self, upload: Upload) -> None:
+        """Delete every file of the upload."""
+        self.unlink_parts(upload)
+        self.final(upload).unlink(missing_ok=True)
+
+    def discard(self, upload_id: str) -> None:
+        """Delete every file under this id, whatever its token."""
+        for part in self.parts.glob(f"{glob.escape(upload_id)}.*"):
+            part.unlink(missing_ok=True)
+        (self.root / upload_id).unlink(missing_ok=True)
+
+    def unlink_parts(self, upload: Upload) -> None:
+        """Delete the upload's part files."""
+        for token in range(1, upload.token + 1):
+            self.part(upload, token).unlink(missing_ok=True)
+
+    def final(self, upload: Upload) -> Path:
+        """Where the finished upload is."""
+        return self.root / upload.id
+
+    def part(self, upload: Upload, token: int) -> Path:
+        """Where its bytes under this token are."""
+        return self.parts / f"{upload.id}.{token}"
+
+
+def counted(upload: Upload) -> bool:
+    """Whether bytes are counted under the current token, so that its file has to be there."""
+    return any(part.token == upload.token for part in upload.parts)
+
+
+def _overlap(part: Part, start: int, stop: int) -> tuple[int, int]:
+    return max(part.start, start), min(part.stop, stop)
