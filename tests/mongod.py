@@ -29,7 +29,7 @@ SMALL = (
     "--wiredTigerCacheSizeGB", "0.25",
     "--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=8MB)",
     "--setParameter", "diagnosticDataCollectionEnabled=false",
-    "--setParameter", "enableTestCommands=0",
+    "--setParameter", "enableTestCommands=1",
 )  # fmt: skip
 
 

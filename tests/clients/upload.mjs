@@ -40,6 +40,7 @@ const upload = new tus.Upload(source(), {
       override: request.getHeader('X-HTTP-Method-Override') ?? null,
       status: response.getStatus(),
       offset: response.getHeader('Upload-Offset') ?? null,
+      location: response.getHeader('Location') ?? null,
     })
   },
   onShouldRetry(error, attempt) {

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,13 +51,18 @@ class Client:
 
     def until(self, event: str, **values: object) -> Event:
         """The next event of this name with these values; fails when the program ends before."""
+        for seen in self.all():
+            if {**seen, "event": event, **values} == seen:
+                return seen
+        raise AssertionError(f"no {event} {values}; at last {self.events[-5:]}")
+
+    def all(self) -> Iterator[Event]:
+        """What is still to come."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             seen: Event = json.loads(line)
             self.events.append(seen)
-            if {**seen, "event": event, **values} == seen:
-                return seen
-        raise AssertionError(f"no {event} {values}; at last {self.events[-5:]}")
+            yield seen
 
     def finish(self) -> str:
         """Wait for the end, which has to be a good one; the upload's URL."""

@@ -254,6 +254,7 @@ STATUSES = {
     refusals.ShuttingDown: 503,
     refusals.StoreUnavailable: 503,
     refusals.BytesMissing: 503,
+    refusals.BytesElsewhere: 503,
     refusals.StorageFull: 507,
 }
 
@@ -337,3 +338,9 @@ def test_any_message_is_json_and_no_header(text: str) -> None:
     response = TUS.refuse(HookRefused(403, text or "No."), request())
     assert json.loads(response.body)["message"] == (text or "No.")
     assert all(value.isascii() and value.isprintable() for _, value in response.headers)
+
+
+def test_a_head_that_cannot_be_answered_now_makes_no_client_start_over() -> None:
+    answer = TUS.refuse(refusals.StoreUnavailable(), request(method="HEAD"))
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == (423, "1")
+    assert TUS.refuse(refusals.StoreUnavailable(), request(method="PATCH")).status == 503

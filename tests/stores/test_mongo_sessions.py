@@ -91,6 +91,7 @@ async def test_a_session_is_a_document_that_people_can_read(sessions: MongoSessi
     found = database.uploads.find_one({"_id": "u"})
     assert found is not None
     timeline = found.pop("timeline")
+    assert found.pop("written_at") == timeline[-1]["at"]
     assert found == {
         "_id": "u",
         "status": "cancelled",
@@ -334,6 +335,27 @@ async def test_a_wrong_password_is_said_at_the_start(name: str, anyio_backend: s
     assert "AuthenticationFailed" in refused.value.text
     assert "secret-word" not in str(refused.value)
     await sessions.close()
+
+
+async def test_a_write_that_the_driver_repeats_is_stored_once(name: str, anyio_backend: str) -> None:
+    """The answer is lost on the way; the driver asks again, and the server answers from what it remembers."""
+    with replica_set() as made:
+        (node,) = made.nodes
+        async with AsyncMongoClient[Any](made.url) as client:
+            sessions = MongoSessions(Mongo(client, name))
+            await sessions.start()
+            upload = await sessions.create(leased(an_upload()))
+            lost = {"failCommands": ["findAndModify"], "closeConnection": False}
+            answered = {"writeConcernError": {"code": 6, "errmsg": "lost"}, "errorLabels": ["RetryableWriteError"]}
+            await client.admin.command(
+                "configureFailPoint", "failCommand", mode={"times": 1}, data={**lost, **answered}
+            )
+            stored = await sessions.swap(upload, upload.advanced(5, now=1.0))
+            assert (stored.version, stored.offset, stored.leased) == (2, 5, True)
+            assert abs(stored.as_of - time.time()) < 60
+            assert (await sessions.get("u")).same_as(stored)
+            await sessions.close()
+        assert node.running
 
 
 async def test_fail_overs_lose_no_swap_and_count_none_twice(anyio_backend: str) -> None:

@@ -95,8 +95,14 @@ def describe(*, max_size: int | None, trailers: bool, expires: bool) -> Response
 
 
 def refuse(refusal: Refusal, *, head: bool) -> Response:
-    """The answer to a refusal: its code and a sentence as JSON, without this body for HEAD."""
+    """The answer to a refusal: its code and a sentence as JSON, without this body for HEAD.
+
+    A HEAD that cannot be answered now gets 423, not 503: tus-js-client takes every other status for "the upload is
+    gone" and starts from zero, and after 423 it asks again.
+    """
     status = status_of(refusal)
+    if head and status == 503:
+        status = 423
     headers = [("Cache-Control", "no-store")]
     if isinstance(refusal, UnsupportedVersion):
         headers.append(("Tus-Version", VERSION))

@@ -20,7 +20,7 @@ from tusserver.stores.documents import from_document, timed, to_document
 
 FIELDS: Final = (
     "version", "status", "kind", "created_at", "updated_at", "expires_at", "completed_at", "ended_at", "length",
-    "upload_metadata", "owner", "concat", "parts", "token", "lease", "stored", "place", "timeline",
+    "upload_metadata", "owner", "concat", "parts", "token", "lease", "stored", "place", "timeline", "written_at",
 )  # fmt: skip
 """What an upload is read from; the other fields are for people."""
 
@@ -60,20 +60,19 @@ def stored_by(upload: Upload, *, version: int, now: Any) -> list[Document]:
     """The update pipeline that makes the stored document this upload's, stamped where it asks for it. ``now`` is the
     aggregation expression of the store's clock."""
     document = to_session(upload, version=version)
-    stamps = _stamps(upload, document, now)
-    pipeline = [{"$replaceWith": {"$literal": document}}]
-    return [*pipeline, {"$set": stamps}] if stamps else pipeline
+    return [{"$replaceWith": {"$literal": document}}, {"$set": _stamps(upload, document, now)}]
 
 
 def from_session(document: Mapping[str, Any]) -> Upload:
-    """The upload, from ``FIELDS`` and ``now``."""
+    """The upload, from ``FIELDS`` and ``now``. The answer to a write that a driver has repeated over a fail-over comes
+    without what a projection computes, so without ``now``: it is as of when it was written."""
     plain = _plain(document)
-    now = plain["now"]
-    return from_document({**plain, "id": plain["_id"], "metadata": plain["upload_metadata"]}, as_of=now)
+    as_of = plain.get("now", plain["written_at"])
+    return from_document({**plain, "id": plain["_id"], "metadata": plain["upload_metadata"]}, as_of=as_of)
 
 
 def _stamps(upload: Upload, document: Document, now: Any) -> Document:
-    stamps: Document = {}
+    stamps: Document = {"written_at": now}
     lease = upload.lease
     if lease is not None and lease.expires_at is None:
         stamps["lease.expires_at"] = {"$add": [now, round(lease.ttl * 1000)]}

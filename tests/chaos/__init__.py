@@ -1,0 +1,1 @@
+"""Servers, proxies and databases that fail at random under real clients, and what must never happen all the same."""
