@@ -5,7 +5,7 @@ RUN := .venv/.run-$(shell cksum requirements.lock scripts/setup | cksum | cut -d
 READY := .venv/.test-$(shell cat requirements-test.lock pyproject.toml scripts/setup tests/clients/package-lock.json | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check docs bench lock clean
+.PHONY: help run test check chaos docs bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ check: $(READY) ## Lint, check types, and that docs and tests fit the code
 	.venv/bin/mypy
 	$(PY) scripts/generated_docs.py --check
 	$(PY) scripts/requirements_coverage.py
+
+chaos: $(READY) ## Fail at random under real clients for some minutes; options in ARGS="--seed 7 --storage gridfs"
+	@$(PY) -m tests.chaos $(ARGS)
 
 docs: $(READY) ## Write what the docs take from the code
 	$(PY) scripts/generated_docs.py

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.chaos.deployment import Deployment
 from tests.e2e.server import ServerProcess
@@ -27,8 +28,8 @@ class Plan:
 
 @dataclass
 class Chaos:
-    """Carries a plan out, one fault after the other for servers, and in a thread of its own for the database, so that
-    both coincide. ``say`` is told of each."""
+    """Carries a plan out, one fault after the other for each server and for the database, so that they coincide.
+    ``say`` is told of each."""
 
     deployment: Deployment
     plan: Plan
@@ -36,11 +37,13 @@ class Chaos:
     say: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    _begun: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def begin(self) -> None:
         """Begin, beside whatever else goes on."""
-        work = [self._pod_faults]
+        work: list[Callable[[], None]] = [partial(self._pod_faults, pod) for pod in self.deployment.pods]
         if self.deployment.mongodb is not None and self.plan.failovers:
             work.append(self._failovers)
         self._threads = [threading.Thread(target=self._guarded, args=(each,)) for each in work]
@@ -71,13 +74,18 @@ class Chaos:
         except Exception as error:
             self.broken.append(f"a fault could not be carried out: {error!r}")
 
-    def _pod_faults(self) -> None:
-        dice = random.Random(f"{self.seed} pods")
-        while self.pod_faults < self.plan.pod_faults:
+    def _pod_faults(self, pod: ServerProcess) -> None:
+        dice = random.Random(f"{self.seed} {pod.name}")
+        while self._wanted():
             time.sleep(dice.expovariate(1 / self.plan.pause))
-            pod = dice.choice(self.deployment.pods)
             fault = dice.choice([self._kill, self._restart, self._pause])
             fault(pod, dice)
+
+    def _wanted(self) -> bool:
+        """Whether one more fault of a server is still to come; it is then somebody's."""
+        with self._lock:
+            self._begun += 1
+            return self._begun <= self.plan.pod_faults
 
     def _kill(self, pod: ServerProcess, dice: random.Random) -> None:
         pod.kill()
@@ -113,7 +121,8 @@ class Chaos:
                 mongodb.primary()
 
     def _note(self, kind: str, what: object) -> None:
-        self.done[kind] += 1
+        with self._lock:
+            self.done[kind] += 1
         self.say(f"{kind}: {getattr(what, 'port', '')}")
 
 

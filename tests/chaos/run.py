@@ -137,8 +137,12 @@ class _Uploading:
             if enough or self._report.broken:
                 return None
             self._number += 1
+            number = self._number
             directory = self._deployment.pods[0].directory
-            return make(self._number, self._dice, directory, self._deployment.url, self._wanted.largest)
+            beyond = self._number > self._wanted.uploads  # only so that the faults that are left hit something
+        time.sleep(1.0 if beyond else 0.0)
+        with self._lock:
+            return make(number, self._dice, directory, self._deployment.url, self._wanted.largest)
 
     def _note(self, upload: Upload) -> None:
         with self._lock:

@@ -57,6 +57,7 @@ class ServerProcess:
 
     def __init__(self, directory: Path, settings: dict[str, object], name: str = "server") -> None:
         self.directory = directory
+        self.name = name
         self.port = int(str(settings.get("port") or free_port()))
         self.log = directory / f"{name}-{self.port}.log"
         self.uploads = directory / "uploads"

@@ -192,7 +192,7 @@ async def test_a_lease_runs_out_by_itself(sessions: MongoSessions) -> None:
         Query(statuses=frozenset({Status.ACTIVE}), newest_first=True),
         Query(newest_first=True, beyond=(5000.0, "u5000")),
     ],
-    ids=str,
+    ids=["to expire", "to erase", "to forget", "to join", "contested", "leased", "newest of a status", "next page"],
 )
 async def test_what_is_asked_for_is_found_by_an_index(
     sessions: MongoSessions, database: Database[Any], query: Query

@@ -11,6 +11,7 @@ import click
 
 import tusserver
 from tusserver.app import build_sweeper, open_stores
+from tusserver.cli.doctor import doctor
 from tusserver.cli.fsck import fsck
 from tusserver.cli.options import SettingsCommand, settings_of, store_options
 from tusserver.cli.sessions import acting, sessions
@@ -93,6 +94,7 @@ async def sweep(settings: Settings, once: bool) -> None:
 
 main.add_command(sessions)
 main.add_command(fsck)
+main.add_command(doctor)
 
 
 def _origin(name: str, given: Mapping[str, Any]) -> str:

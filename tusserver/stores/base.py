@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tusserver.protocol.refusals import BytesElsewhere
 from tusserver.protocol.upload import Kind, Status, Upload
+from tusserver.stores.findings import Finding
 
 Buffer = bytes | bytearray | memoryview
 
@@ -111,6 +112,10 @@ class SessionStore(Protocol):
     async def claim_place(self, place: str, *, force: bool = False) -> str:
         """Say which byte store this deployment uses (``ByteStore.place``), and return the one that was said first,
         or, with ``force``, this one from now on."""
+        ...
+
+    def examine(self) -> AsyncGenerator[Finding, None]:
+        """What an operator should know of this backend. Raises StoreUnavailable."""
         ...
 
     async def ping(self) -> None:
@@ -215,6 +220,10 @@ class ByteStore(Protocol):
 
     def location(self, upload: Upload) -> str | None:
         """Where an operator or a hook finds a finished upload's bytes (a path, a bucket and key); None: nowhere."""
+        ...
+
+    def examine(self) -> AsyncGenerator[Finding, None]:
+        """What an operator should know of this backend. Raises StoreUnavailable."""
         ...
 
     async def ping(self) -> None:

@@ -23,9 +23,10 @@ from typing import Final, TypeVar
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import check_place
-from tusserver.stores.disk_identity import identity
+from tusserver.stores.disk_identity import file_system, identity
 from tusserver.stores.disk_layout import Layout, counted
 from tusserver.stores.disk_writer import BLOCK, DiskWriter, copy_range, explaining, sync_directory
+from tusserver.stores.findings import Finding, ok, warning
 
 T = TypeVar("T")
 
@@ -130,6 +131,17 @@ class DiskBytes:
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
         return str(self._layout.final(upload).absolute())
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """See ``ByteStore``."""
+        kind = await self._run(lambda: file_system(self._root))
+        where = f"{self._root} ({kind})"
+        if kind in ("tmpfs", "ramfs", "overlay"):
+            yield warning(
+                "volume", f"{where} does not outlive the machine or the container", "Mount a real volume there."
+            )
+        else:
+            yield ok("volume", where)
 
     async def ping(self) -> None:
         """See ``ByteStore``."""

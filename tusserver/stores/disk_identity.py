@@ -43,3 +43,14 @@ def _written(path: Path) -> str:
             raise StoreUnavailable(f"{path} is empty: delete it, and the next start makes a new one.")
         time.sleep(0.01)
     return text.strip()
+
+
+def file_system(directory: Path) -> str:
+    """The type of the file system (ext4, nfs4, tmpfs ...) that the directory is on; unknown where nobody says."""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "unknown"
+    path = directory.resolve()
+    mounts = [(Path(line.split()[1]), line.split()[2]) for line in lines]
+    return max(((point, kind) for point, kind in mounts if path.is_relative_to(point)), key=lambda m: len(str(m[0])))[1]

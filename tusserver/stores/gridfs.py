@@ -22,6 +22,7 @@ from tusserver.protocol.headers import is_upload_id
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import check_place
+from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.gridfs_writer import GridFsWriter, stamp_of
 from tusserver.stores.mongo_documents import described
 from tusserver.stores.mongodb import Mongo, settled
@@ -159,6 +160,17 @@ class GridFsBytes:
     def location(self, upload: Upload) -> str | None:
         """``gridfs:<database>.<bucket>/<id>``."""
         return f"gridfs:{self._mongo.name}.{self._bucket}/{upload.id}"
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """See ``ByteStore``."""
+        async with self._mongo.asking():
+            indexes = await self._collection("chunks").index_information()
+        if any(index["key"] == [("files_id", 1), ("n", 1)] and index.get("unique") for index in indexes.values()):
+            yield ok("GridFS", f"bucket {self._bucket}, its index is there")
+        else:
+            yield problem(
+                "GridFS", "the unique index on files_id and n is missing", "Restart a server, which makes it."
+            )
 
     async def ping(self) -> None:
         """See ``ByteStore``."""

@@ -10,6 +10,7 @@ from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.documents import as_stored
+from tusserver.stores.findings import Finding, warning
 
 
 def matches(query: Query, upload: Upload) -> bool:
@@ -95,6 +96,10 @@ class MemorySessions:
         if force or self._place is None:
             self._place = place
         return self._place
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """See ``SessionStore``."""
+        yield warning("memory", "sessions end with the process", "Use sqlite: or MongoDB for anything but a trial.")
 
     async def ping(self) -> None:
         """Memory always answers."""

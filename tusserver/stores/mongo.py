@@ -22,8 +22,10 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Conflict, Query, Tally
+from tusserver.stores.findings import Finding
 from tusserver.stores.mongo_contests import bells
 from tusserver.stores.mongo_documents import FIELDS, from_session, stored_by
+from tusserver.stores.mongo_examined import examined
 from tusserver.stores.mongodb import INDEX_DIFFERS, Mongo, away, settled
 
 log = logging.getLogger("tusserver.mongodb")
@@ -157,6 +159,11 @@ class MongoSessions:
                     await deployment.update_one({"_id": PLACE}, {operator: {"place": place}}, upsert=True)
                 found = await deployment.find_one({"_id": PLACE})
         return str(found["place"])
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """See ``SessionStore``."""
+        async for finding in examined(self._mongo, self._name, [name for name, *_ in INDEXES]):
+            yield finding
 
     async def ping(self) -> None:
         """See ``SessionStore``."""

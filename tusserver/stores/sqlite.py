@@ -18,6 +18,7 @@ from tusserver.protocol.upload import TOMBSTONES, Status, Upload
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document, to_document
+from tusserver.stores.findings import Finding, ok, problem
 
 PAGE: Final = 200
 """Uploads that ``find`` reads at once; other work goes on between two pages."""
@@ -171,6 +172,15 @@ class SqliteSessions:
             return str(connection.execute("SELECT place FROM deployment").fetchone()[0])
 
         return await self._database.write(work)
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """See ``SessionStore``."""
+        check = "PRAGMA quick_check(1)"
+        ((said,),) = await self._database.read(lambda connection: connection.execute(check).fetchall())
+        if said == "ok":
+            yield ok("SQLite", "the database is intact")
+        else:
+            yield problem("SQLite", f"the database is damaged: {said}", "Stop the servers and restore a backup.")
 
     async def ping(self) -> None:
         """See ``SessionStore``."""
