@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -29,9 +29,14 @@ def patches(pod: ServerProcess) -> float:
     return metric(pod, 'tusserver_requests_total{method="PATCH"')
 
 
-def received(pods: list[ServerProcess]) -> float:
-    """Upload bytes that have reached the byte store, whichever server wrote them."""
-    return sum(metric(pod, "tusserver_received_bytes_total") for pod in pods)
+def bodies(pods: list[ServerProcess]) -> float:
+    """Bodies that are being received now."""
+    return sum(metric(pod, "tusserver_bodies_in_progress") for pod in pods)
+
+
+def stored(pods: list[ServerProcess]) -> int:
+    """Bytes of uploads on the disk that the servers share."""
+    return sum(path.stat().st_size for path in pods[0].uploads.rglob("parts/*") if path.is_file())
 
 
 def created(proxy: ProxyProcess, length: int, **headers: str) -> str:
@@ -53,6 +58,14 @@ def opened(proxy: ProxyProcess, url: str, size: int, *more: str) -> socket.socke
     ]
     raw.sendall("\r\n".join([*head, "", ""]).encode())
     return raw
+
+
+def answered(raw: socket.socket) -> bytes:
+    """The first of an answer; nothing when the connection just ends."""
+    try:
+        return raw.recv(65536)
+    except ConnectionError:
+        return b""
 
 
 def test_requests_go_round(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
@@ -77,8 +90,8 @@ def test_a_body_passes_as_it_comes_and_survives_its_connection(proxy: ProxyProce
     with opened(proxy, url, len(data)) as raw:
         raw.sendall(data[: 8 * MIB])
         # Far more than the sockets on the way hold has come through, while most has not even been sent
-        wait_for(lambda: received(pods) >= 4 * MIB, what="bytes to reach a server")
-    wait_for(lambda: sum(metric(pod, "tusserver_bodies_in_progress") for pod in pods) == 0, what="the disconnect")
+        wait_for(lambda: stored(pods) >= 4 * MIB, what="bytes to reach a server")
+    wait_for(lambda: bodies(pods) == 0, what="a server to hear that the client has gone")
     kept = int(requests.head(url, headers=TUS, timeout=PROMPT).headers["Upload-Offset"])
     assert 4 * MIB <= kept <= 8 * MIB
     rest = requests.patch(url, data=data[kept:], headers={**OCTETS, "Upload-Offset": str(kept)}, timeout=60)
@@ -97,16 +110,16 @@ def test_a_chunked_body_passes_as_it_comes(proxy: ProxyProcess, pods: list[Serve
             "Transfer-Encoding: chunked",
         ]
         raw.sendall("\r\n".join([*head, "", ""]).encode() + b"%x\r\n" % MIB + some_bytes(MIB) + b"\r\n")
-        wait_for(lambda: received(pods) == MIB, what="what was sent to reach a server")
+        wait_for(lambda: stored(pods) >= MIB, what="what was sent to reach a server")
 
 
 @pytest.mark.parametrize("settings", [{"trusted_proxies": "127.0.0.1", "idle_timeout": "1s"}])
-def test_the_server_not_the_proxy_ends_what_stalls(proxy: ProxyProcess) -> None:
+def test_the_server_not_the_proxy_ends_what_stalls(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
     url = created(proxy, MIB)
     with opened(proxy, url, MIB) as raw:
         raw.sendall(b"x" * 1000)
-        answer = raw.recv(65536).decode()
-    assert answer.startswith("HTTP/1.1 408"), answer
+        timeouts = 'tusserver_refusals_total{code="body_timeout"'
+        wait_for(lambda: sum(metric(pod, timeouts) for pod in pods) == 1, what="a server's own timeout")
     assert requests.head(url, headers=TUS, timeout=PROMPT).headers["Upload-Offset"] == "1000"
 
 
@@ -147,11 +160,11 @@ def test_cors_passes(proxy: ProxyProcess) -> None:
 
 def test_a_client_that_waits_for_100_continue_is_told(proxy: ProxyProcess) -> None:
     with opened(proxy, created(proxy, 5), 5, "Expect: 100-continue") as raw:
-        assert raw.recv(65536).startswith(b"HTTP/1.1 100")
+        answer = raw.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 100")
         raw.sendall(b"bytes")
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += raw.recv(65536)
+        while b"HTTP/1.1 204" not in answer and (more := raw.recv(65536)):
+            answer += more
     assert b"HTTP/1.1 204" in answer
 
 
@@ -159,14 +172,14 @@ def test_what_was_sent_to_a_dead_server_is_not_sent_again(proxy: ProxyProcess, p
     url = created(proxy, MIB)
     with opened(proxy, url, MIB) as raw:
         raw.sendall(b"x" * 1000)
-        [holder] = wait_for(
-            lambda: [pod for pod in pods if metric(pod, "tusserver_bodies_in_progress")], what="the PATCH to begin"
-        )
-        others = [pod for pod in pods if pod is not holder]
+        wait_for(lambda: bodies(pods) == 1, what="the PATCH to begin")
+        [holder] = [pod for pod in pods if bodies([pod])]
         holder.kill()
-        answer = raw.recv(65536)
+        with contextlib.suppress(OSError):
+            raw.sendall(b"x" * (MIB - 1000))
+        answer = answered(raw)
     assert not answer or re.match(rb"HTTP/1.1 50[234]", answer)
-    assert [patches(pod) for pod in others] == [0, 0]
+    assert [patches(pod) for pod in pods if pod is not holder] == [0, 0]
 
 
 def test_a_client_finishes_although_a_server_is_killed(
@@ -183,9 +196,8 @@ def test_a_client_finishes_although_a_server_is_killed(
 
 def test_a_dead_server_costs_no_request_for_long(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
     pods[0].kill()
-    patient_until = time.monotonic() + PROMPT
 
     def six_in_a_row() -> bool:
         return all(pods[1].passes(proxy.url) for _ in range(6))
 
-    wait_for(six_in_a_row, seconds=patient_until - time.monotonic(), what="the dead server to be left out")
+    wait_for(six_in_a_row, what="the dead server to be left out")
