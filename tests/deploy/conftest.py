@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,38 +12,47 @@ from tests.deploy.proxies import PROXIES, ProxyProcess
 from tests.e2e.server import ServerProcess, wait_for
 
 
-@pytest.fixture(params=PROXIES)
+@contextlib.contextmanager
+def in_front(kind: str, directory: Path, **settings: object) -> Iterator[ProxyProcess]:
+    """A proxy that passes requests on to three servers; they are its ``pods``."""
+    given = {"trusted_proxies": "127.0.0.1", **settings}
+    place = directory / kind
+    place.mkdir()
+    pods = [ServerProcess(directory, given, name=f"pod-{number}") for number in (1, 2, 3)]
+    proxy = ProxyProcess(place, pods, PROXIES[kind])
+    try:
+        for pod in pods:
+            pod.start()
+        proxy.start()
+        wait_for(lambda: pods[0].passes(proxy.url), what="the proxy to pass requests on")
+        yield proxy
+    finally:
+        proxy.stop()
+        for pod in pods:
+            pod.stop()
+
+
+@pytest.fixture(scope="module", params=PROXIES)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which proxy."""
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
+    """A proxy whose servers live as long as the module's tests: for those that harm nothing."""
+    with in_front(kind, tmp_path_factory.mktemp("deploy")) as proxy:
+        yield proxy
+
+
 @pytest.fixture
 def settings() -> dict[str, object]:
-    """What the pods are told beyond where things are; a test may ask for more."""
-    return {"trusted_proxies": "127.0.0.1"}
+    """Settings of the servers that are one test's own."""
+    return {}
 
 
 @pytest.fixture
-def pods(tmp_path: Path, settings: dict[str, object]) -> Iterator[list[ServerProcess]]:
-    """Three servers."""
-    servers = [ServerProcess(tmp_path, settings, name=f"pod-{number}") for number in (1, 2, 3)]
-    for server in servers:
-        server.start()
-    yield servers
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def proxy(tmp_path: Path, pods: list[ServerProcess], kind: str) -> Iterator[ProxyProcess]:
-    """The proxy in front of the three; it passes requests on already."""
-    directory = tmp_path / kind
-    directory.mkdir()
-    process = ProxyProcess(directory, pods, PROXIES[kind])
-    process.start()
-    try:
-        wait_for(lambda: pods[0].passes(process.url), what="the proxy to pass requests on")
+def proxy(kind: str, tmp_path: Path, settings: dict[str, object]) -> Iterator[ProxyProcess]:
+    """A proxy and servers that are one test's own."""
+    with in_front(kind, tmp_path, **settings) as process:
         yield process
-    finally:
-        process.stop()

@@ -10,11 +10,14 @@ from typing import Any
 
 import yaml
 
+from tests.deploy.conftest import in_front
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.proxies import DEPLOY, binary
-from tests.mongod import Node
+from tests.e2e.clients import Client, assert_same, source, tuspy
+from tests.mongod import Node, ReplicaSet
 from tusserver.settings import Settings, unknown_variables
 
+MIB = 1024 * 1024
 COMPOSE = ROOT / "docker-compose.yml"
 PODS = ["tusserver-1", "tusserver-2", "tusserver-3"]
 NODES = ["mongo-1", "mongo-2", "mongo-3"]
@@ -81,3 +84,27 @@ def test_three_nodes_become_a_replica_set_once(tmp_path: Path) -> None:
     finally:
         for node in nodes:
             node.stop()
+
+
+def test_what_is_composed_takes_an_upload(tmp_path: Path) -> None:
+    path = source(tmp_path, 2 * MIB + 17)
+    database = ReplicaSet(tmp_path / "mongo", nodes=3)
+    said = services()["tusserver-1"]["environment"]
+    settings = {
+        "sessions": "mongodb:",
+        "db_name": said["DB_NAME"],
+        "storage": said["TUSSERVER_STORAGE"],
+        "trusted_proxies": said["TUSSERVER_TRUSTED_PROXIES"],
+    }
+    try:
+        database.start()
+        with in_front("nginx", tmp_path, mongo_url=database.url, **settings) as proxy:
+            job = {"url": proxy.url, "path": str(path), "options": {"chunk_size": 200_000}}
+            with Client(tuspy(), job) as client:
+                url = client.finish()
+            assert url.startswith(proxy.url)
+            for pod in proxy.pods:
+                assert_same(pod, url, path)
+            assert proxy.pods[0].held() == []
+    finally:
+        database.stop()

@@ -68,23 +68,27 @@ def answered(raw: socket.socket) -> bytes:
         return b""
 
 
-def test_requests_go_round(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+def test_requests_go_round(shared: ProxyProcess) -> None:
+    pods = shared.pods
+    before = [metric(pod, "tusserver_uploads_created_total") for pod in pods]
     for _ in range(9):
-        created(proxy, 1)
-    assert all(metric(pod, "tusserver_uploads_created_total") >= 2 for pod in pods)
+        created(shared, 1)
+    after = [metric(pod, "tusserver_uploads_created_total") for pod in pods]
+    assert all(new - old >= 2 for old, new in zip(before, after, strict=True))
 
 
-def test_parts_of_one_upload_land_on_every_server(
-    proxy: ProxyProcess, pods: list[ServerProcess], tmp_path: Path
-) -> None:
+def test_parts_of_one_upload_land_on_every_server(shared: ProxyProcess, tmp_path: Path) -> None:
+    pods = shared.pods
     path = source(tmp_path, 3 * MIB + 17)
-    with Client(tuspy(), {"url": proxy.url, "path": str(path), "options": {"chunk_size": 200_000}}) as client:
+    before = [patches(pod) for pod in pods]
+    with Client(tuspy(), {"url": shared.url, "path": str(path), "options": {"chunk_size": 200_000}}) as client:
         url = client.finish()
-    assert all(patches(pod) >= 2 for pod in pods)
+    assert all(patches(pod) - old >= 2 for pod, old in zip(pods, before, strict=True))
     assert sha256(requests.get(url, timeout=PROMPT).content) == sha256(path.read_bytes())
 
 
-def test_a_body_passes_as_it_comes_and_survives_its_connection(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+def test_a_body_passes_as_it_comes_and_survives_its_connection(proxy: ProxyProcess) -> None:
+    pods = proxy.pods
     data = some_bytes(64 * MIB)
     url = created(proxy, len(data))
     with opened(proxy, url, len(data)) as raw:
@@ -99,7 +103,8 @@ def test_a_body_passes_as_it_comes_and_survives_its_connection(proxy: ProxyProce
     assert sha256(requests.get(url, timeout=60).content) == sha256(data)
 
 
-def test_a_chunked_body_passes_as_it_comes(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+def test_a_chunked_body_passes_as_it_comes(proxy: ProxyProcess) -> None:
+    pods = proxy.pods
     url = created(proxy, 2 * MIB)
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=PROMPT) as raw:
         head = [
@@ -113,53 +118,56 @@ def test_a_chunked_body_passes_as_it_comes(proxy: ProxyProcess, pods: list[Serve
         wait_for(lambda: stored(pods) >= MIB, what="what was sent to reach a server")
 
 
-@pytest.mark.parametrize("settings", [{"trusted_proxies": "127.0.0.1", "idle_timeout": "1s"}])
-def test_the_server_not_the_proxy_ends_what_stalls(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+@pytest.mark.parametrize("settings", [{"idle_timeout": "1s"}])
+def test_the_server_not_the_proxy_ends_what_stalls(proxy: ProxyProcess, kind: str) -> None:
+    pods = proxy.pods
     url = created(proxy, MIB)
     with opened(proxy, url, MIB) as raw:
         raw.sendall(b"x" * 1000)
         timeouts = 'tusserver_refusals_total{code="body_timeout"'
         wait_for(lambda: sum(metric(pod, timeouts) for pod in pods) == 1, what="a server's own timeout")
+        # Traefik keeps an early answer back until the client goes on
+        assert kind == "traefik" or answered(raw).startswith(b"HTTP/1.1 408")
     assert requests.head(url, headers=TUS, timeout=PROMPT).headers["Upload-Offset"] == "1000"
 
 
-def test_long_headers_pass(proxy: ProxyProcess) -> None:
-    assert created(proxy, 1, **{"Upload-Metadata": metadata(filename="x" * 6000)})
-    partials = " ".join(f"{proxy.url}/{number:032}" for number in range(800))
-    joined = requests.post(proxy.url, headers={**TUS, "Upload-Concat": f"final;{partials}"}, timeout=PROMPT)
+def test_long_headers_pass(shared: ProxyProcess) -> None:
+    assert created(shared, 1, **{"Upload-Metadata": metadata(filename="x" * 6000)})
+    partials = " ".join(f"{shared.url}/{number:032}" for number in range(800))
+    joined = requests.post(shared.url, headers={**TUS, "Upload-Concat": f"final;{partials}"}, timeout=PROMPT)
     assert joined.headers["Tus-Resumable"] == "1.0.0", joined.text
 
 
-def test_location_is_as_seen_from_outside(proxy: ProxyProcess) -> None:
+def test_location_is_as_seen_from_outside(shared: ProxyProcess) -> None:
     said = {
-        "Host": f"uploads.example.org:{proxy.port}",
+        "Host": f"uploads.example.org:{shared.port}",
         "Forwarded": "host=evil.example;proto=https",
         "X-Forwarded-Host": "evil.example",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Port": "81",
     }
-    location = created(proxy, 1, **said)
-    assert location.startswith(f"http://uploads.example.org:{proxy.port}/files/"), location
+    location = created(shared, 1, **said)
+    assert location.startswith(f"http://uploads.example.org:{shared.port}/files/"), location
 
 
-def test_only_uploads_are_reached(proxy: ProxyProcess) -> None:
+def test_only_uploads_are_reached(shared: ProxyProcess) -> None:
     for path in ("/metrics", "/healthz", "/readyz", "/"):
-        assert requests.get(f"{proxy.origin}{path}", timeout=PROMPT).status_code == 404
+        assert requests.get(f"{shared.origin}{path}", timeout=PROMPT).status_code == 404
 
 
-def test_cors_passes(proxy: ProxyProcess) -> None:
+def test_cors_passes(shared: ProxyProcess) -> None:
     asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "PATCH"}
-    preflight = requests.options(proxy.url, headers=asked, timeout=PROMPT)
+    preflight = requests.options(shared.url, headers=asked, timeout=PROMPT)
     assert preflight.ok
     assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
-    head = requests.head(created(proxy, 1), headers={**TUS, "Origin": "https://page.example"}, timeout=PROMPT)
+    head = requests.head(created(shared, 1), headers={**TUS, "Origin": "https://page.example"}, timeout=PROMPT)
     assert head.headers["Access-Control-Allow-Origin"] == "*"
     assert "Upload-Offset" in head.headers["Access-Control-Expose-Headers"]
     assert head.headers["Cache-Control"] == "no-store"
 
 
-def test_a_client_that_waits_for_100_continue_is_told(proxy: ProxyProcess) -> None:
-    with opened(proxy, created(proxy, 5), 5, "Expect: 100-continue") as raw:
+def test_a_client_that_waits_for_100_continue_is_told(shared: ProxyProcess) -> None:
+    with opened(shared, created(shared, 5), 5, "Expect: 100-continue") as raw:
         answer = raw.recv(65536)
         assert answer.startswith(b"HTTP/1.1 100")
         raw.sendall(b"bytes")
@@ -168,7 +176,8 @@ def test_a_client_that_waits_for_100_continue_is_told(proxy: ProxyProcess) -> No
     assert b"HTTP/1.1 204" in answer
 
 
-def test_what_was_sent_to_a_dead_server_is_not_sent_again(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+def test_what_was_sent_to_a_dead_server_is_not_sent_again(proxy: ProxyProcess) -> None:
+    pods = proxy.pods
     url = created(proxy, MIB)
     with opened(proxy, url, MIB) as raw:
         raw.sendall(b"x" * 1000)
@@ -182,9 +191,8 @@ def test_what_was_sent_to_a_dead_server_is_not_sent_again(proxy: ProxyProcess, p
     assert [patches(pod) for pod in pods if pod is not holder] == [0, 0]
 
 
-def test_a_client_finishes_although_a_server_is_killed(
-    proxy: ProxyProcess, pods: list[ServerProcess], tmp_path: Path
-) -> None:
+def test_a_client_finishes_although_a_server_is_killed(proxy: ProxyProcess, tmp_path: Path) -> None:
+    pods = proxy.pods
     path = source(tmp_path, 24 * MIB)
     job = {"url": proxy.url, "path": str(path), "options": {"chunk_size": 100_000, **RETRIES}}
     with Client(tuspy(), job) as client:
@@ -194,7 +202,8 @@ def test_a_client_finishes_although_a_server_is_killed(
     assert sha256(requests.get(url, timeout=60).content) == sha256(path.read_bytes())
 
 
-def test_a_dead_server_costs_no_request_for_long(proxy: ProxyProcess, pods: list[ServerProcess]) -> None:
+def test_a_dead_server_costs_no_request_for_long(proxy: ProxyProcess) -> None:
+    pods = proxy.pods
     pods[0].kill()
 
     def six_in_a_row() -> bool:
