@@ -157,6 +157,13 @@ class ServerProcess:
     def patch(self, url: str, offset: int, data: bytes, **headers: str) -> requests.Response:
         return requests.patch(url, data=data, headers={**OCTETS, "Upload-Offset": str(offset), **headers}, timeout=60)
 
+    def passes(self, url: str) -> bool:
+        """Whether a request to the base path as ``url`` has it, through a proxy, is answered by a server."""
+        try:
+            return requests.options(url, headers=TUS, timeout=20).headers.get("Tus-Resumable") == "1.0.0"
+        except requests.RequestException:
+            return False
+
     def head(self, url: str, timeout: float = 20) -> requests.Response:
         return requests.head(url, headers=TUS, timeout=timeout)
 
