@@ -210,3 +210,17 @@ def test_a_dead_server_costs_no_request_for_long(proxy: ProxyProcess) -> None:
         return all(pods[1].passes(proxy.url) for _ in range(6))
 
     wait_for(six_in_a_row, what="the dead server to be left out")
+
+
+def test_a_head_without_any_server_makes_no_client_start_over(proxy: ProxyProcess, kind: str) -> None:
+    url = created(proxy, 5)
+    for pod in proxy.pods:
+        pod.kill()
+    status = requests.head(url, headers=TUS, timeout=PROMPT).status_code
+    # tus-js-client goes on asking after 423 only; Traefik has nothing to say it with
+    assert status == 423 if kind != "traefik" else status in (502, 503, 504)
+    answer = requests.patch(url, data=b"hello", headers={**OCTETS, "Upload-Offset": "0"}, timeout=PROMPT)
+    assert answer.status_code in (502, 503, 504)
+    proxy.pods[0].start()
+    wait_for(lambda: proxy.pods[0].passes(proxy.url), what="the proxy to see that the server is back")
+    wait_for(lambda: requests.head(url, headers=TUS, timeout=PROMPT).status_code == 200, what="the upload")

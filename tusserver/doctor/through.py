@@ -77,8 +77,8 @@ def _created(public: Public) -> Iterator[Finding]:
         yield problem(
             "Location",
             f"says {found.scheme}://{found.netloc}, and clients use {wanted.scheme}://{wanted.netloc}",
-            "Let the proxy set X-Forwarded-Proto and X-Forwarded-Host (nginx: proxy_set_header X-Forwarded-Proto $scheme; "
-            "proxy_set_header X-Forwarded-Host $http_host;) and name it in --trusted-proxies, or give --public-url.",
+            "nginx: proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; and name "
+            "the proxy in --trusted-proxies. Or give --public-url.",
         )
     elif not found.path.startswith(wanted.path.rstrip("/") + "/"):
         said = f"says {found.path}, which is not below {wanted.path}"
