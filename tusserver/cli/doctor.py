@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -32,39 +33,60 @@ COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "re
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 @store_options
-@acting
-async def doctor(
-    settings: Settings, adopt_storage: bool, yes: bool, as_json: bool, url: str | None, **how: Any
-) -> None:
+def doctor(url: str | None, as_json: bool, **options: Any) -> None:
     """Find out what is wrong with a deployment, and what to do.
 
     Looks at the stores that the options (or the environment) name or, with --through, at what clients meet on their
     way through proxies. It leaves nothing behind. Ends with 1 when there is a problem.
     """
     counts: Counter[Level] = Counter()
+
+    def say(finding: Finding) -> None:
+        counts[finding.level] += 1
+        _say(finding, as_json)
+
+    way = {name: options.pop(name) for name in ("headers", "insecure", "origin", "size", "silence")}
     if url is not None:
-        public = Public(url, dict(_header(each) for each in how["headers"]), insecure=how["insecure"])
-        question = through.Question(size=_size(how["size"]), origin=how["origin"], silence=how["silence"])
-        for finding in through.examine(public, question):
-            _say(finding, counts, as_json)
+        _go_through(url, say, **way)
     else:
-        if adopt_storage and not yes:
-            click.confirm("Uploads in the storage used so far will be refused. Go on?", abort=True)
-        sessions, storage = open_stores(settings)
-        try:
-            async for finding in local.examine(sessions, storage, adopt=adopt_storage):
-                _say(finding, counts, as_json)
-        finally:
-            await storage.close()
-            await sessions.close()
+        _look(say=say, **options)
     if not as_json:
         click.echo(f"{counts[Level.PROBLEM]} problems, {counts[Level.WARNING]} warnings.")
     if counts[Level.PROBLEM]:
         raise SystemExit(1)
 
 
-def _say(finding: Finding, counts: Counter[Level], as_json: bool) -> None:
-    counts[finding.level] += 1
+def _go_through(
+    url: str,
+    say: Callable[[Finding], None],
+    *,
+    headers: tuple[str, ...],
+    insecure: bool,
+    origin: str,
+    size: str,
+    silence: float,
+) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise WrongUse(f"--through must be a URL such as https://media.example.org/files, not {url!r}.")
+    public = Public(url, dict(_header(each) for each in headers), insecure=insecure)
+    for finding in through.examine(public, through.Question(size=_size(size), origin=origin, silence=silence)):
+        say(finding)
+
+
+@acting
+async def _look(settings: Settings, say: Callable[[Finding], None], adopt_storage: bool, yes: bool) -> None:
+    if adopt_storage and not yes:
+        click.confirm("Uploads in the storage used so far will be refused. Go on?", abort=True)
+    sessions, storage = open_stores(settings)
+    try:
+        async for finding in local.examine(sessions, storage, adopt=adopt_storage):
+            say(finding)
+    finally:
+        await storage.close()
+        await sessions.close()
+
+
+def _say(finding: Finding, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(finding)))
         return
