@@ -5,7 +5,7 @@ RUN := .venv/.run-$(shell cksum requirements.lock scripts/setup | cksum | cut -d
 READY := .venv/.test-$(shell cat requirements-test.lock pyproject.toml scripts/setup tests/clients/package-lock.json | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check chaos docs bench lock clean
+.PHONY: help run test check chaos takeover docs bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: $(READY) ## Lint, check types, and that docs and tests fit the code
 
 chaos: $(READY) ## Fail at random under real clients for some minutes; options in ARGS="--seed 7 --storage gridfs"
 	@$(PY) -m tests.chaos $(ARGS)
+
+takeover: $(READY) ## Measure how long a client waits that comes back while its old connection hangs
+	@$(PY) -m tests.chaos.takeover $(ARGS)
 
 docs: $(READY) ## Write what the docs take from the code
 	$(PY) scripts/generated_docs.py

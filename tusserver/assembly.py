@@ -62,6 +62,8 @@ class Assembler:
                 async with asyncio.timeout(EVERY):
                     await self._nudged.wait()
             self._nudged.clear()
+            now = self._clock()
+            self._not_before = {upload_id: at for upload_id, at in self._not_before.items() if at > now}
             try:
                 async for final in self._sessions.find(Query(statuses=frozenset({Status.ACTIVE}), kind=Kind.FINAL)):
                     await self.join(final)

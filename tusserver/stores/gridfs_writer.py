@@ -130,8 +130,8 @@ class GridFsWriter:
     def _ended(self, number: int, task: asyncio.Task[None]) -> None:
         if self._under_way.get(number) is task:
             del self._under_way[number]
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None and self._failure is None:
+            self._failure = error
 
     async def _put(self, number: int, data: bytes, stamp: int, earlier: asyncio.Task[None] | None) -> None:
         if earlier is not None:
