@@ -7,6 +7,7 @@ refused body does not cost the client its upload time (AMB-35).
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -35,7 +36,7 @@ from tusserver.protocol.commands import (
 from tusserver.protocol.dialect import Dialect
 from tusserver.protocol.headers import is_upload_id
 from tusserver.protocol.messages import Request, Response
-from tusserver.protocol.refusals import HeadersTooLarge, Refusal, UploadNotFound
+from tusserver.protocol.refusals import HeadersTooLarge, Refusal, ShuttingDown, UploadNotFound
 from tusserver.protocol.tus1 import method_of
 from tusserver.protocol.upload import Upload
 
@@ -103,7 +104,7 @@ class Uploads:
             self._check_size(scope)
             if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
                 return await self._download(exchange, dialect, receive, send)
-            response = await self._carry_out(exchange, dialect)
+            response = await self._carried_out(exchange, dialect)
         except Refusal as refusal:
             exchange.code = refusal.code
             response = dialect.refuse(refusal, exchange.request)
@@ -141,6 +142,15 @@ class Uploads:
             raise HeadersTooLarge
 
     # Carrying it out
+
+    async def _carried_out(self, exchange: Exchange, dialect: Dialect) -> Response:
+        """At the end of the grace period the server cancels what still waits, most likely for a store."""
+        try:
+            return await self._carry_out(exchange, dialect)
+        except asyncio.CancelledError:
+            if self._engine.draining:
+                raise ShuttingDown from None
+            raise
 
     async def _carry_out(self, exchange: Exchange, dialect: Dialect) -> Response:
         command = dialect.parse(exchange.request)

@@ -34,6 +34,7 @@ class Leases:
     ) -> None:
         self.timing = timing
         self._preempted = preempted
+        self._ending: Callable[[], Refusal] | None = None
         self._sessions = sessions
         self._holder = holder
         self._keeper = Keeper(sessions, holder=holder, timing=timing)
@@ -44,7 +45,9 @@ class Leases:
         await self._keeper.run()
 
     def interrupt(self, reason: Callable[[], Refusal]) -> list[Hold]:
-        """Ask every writer of this process to end; returns what they hold, to wait for."""
+        """Ask every writer of this process to end, and whoever waits for a lease to give up; returns what is held, to
+        wait for."""
+        self._ending = reason
         holds = list(self._holds.values())
         for hold in holds:
             hold.interrupt(reason())
@@ -120,6 +123,8 @@ class Leases:
             self._keeper.drop(hold)
 
     async def _preempt(self, upload: Upload, wants: int, deadline: float, pause: float) -> Upload:
+        if self._ending is not None:
+            raise self._ending()
         if _now() >= deadline:
             raise UploadBusy(upload=upload, retry_after=1)
         hold = self._holds.get(upload.id)

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,42 @@ def test_a_pod_starts_while_mongodb_is_away(start: Starter, alone: ReplicaSet) -
     wait_for(lambda: requests.get(f"{pod.origin}/readyz", timeout=10).ok, what="readiness")
     url = pod.create(5)
     assert pod.patch(url, 0, b"hello").status_code == 204
+
+
+def test_whoever_waits_is_told_when_its_server_ends(pod: Starter, database: str) -> None:
+    a, b = pod(lease_ttl="20s", patience="30s"), pod(lease_ttl="20s", patience="30s")
+    url = a.create(len(DATA))
+    hung(a, url, 0, MIB)
+    counted(database, url, MIB)
+    assert a.process is not None
+    a.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        head = pool.submit(b.head, at(b, url), 30)
+        wait_for(lambda: _contested(database, url), what="the HEAD to wait for the lease")
+        assert b.terminate(seconds=20) < 5
+        assert head.result().status_code == 423
+    a.process.send_signal(signal.SIGCONT)
+    assert "Traceback" not in b.log.read_text()
+
+
+def _contested(database: str, url: str) -> Any:
+    with MongoClient[Any](shared_replica_set().url) as client:
+        query = {"_id": url.rsplit("/", 1)[1], "lease.contest": {"$ne": None}}
+        return client[database].uploads.find_one(query)
+
+
+def test_a_server_ends_in_time_although_mongodb_does_not_answer(start: Starter, alone: ReplicaSet) -> None:
+    pod = start(sessions="mongodb:", mongo_url=alone.url)
+    url = pod.create(5)
+    (node,) = alone.nodes
+    node.signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        head = pool.submit(pod.head, url, 30)
+        wait_for(lambda: requests.get(f"{pod.origin}/healthz", timeout=10).ok)
+        assert pod.terminate(seconds=30) < 15
+        assert head.result().status_code == 423
+    node.signal(signal.SIGCONT)
+    assert "Traceback" not in pod.log.read_text(), pod.log.read_text()
 
 
 # An application's own client
