@@ -40,7 +40,7 @@ class Workshop:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.ahead = 0.0
-        self.sessions = MemorySessions(clock=self.clock)
+        self.sessions: MemorySessions = MemorySessions(clock=self.clock)
         self.limits = Limits(expire_after=HOUR)
         self.engines: list[Engine] = []
 
