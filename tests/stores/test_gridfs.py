@@ -139,6 +139,18 @@ async def test_what_others_keep_in_the_bucket_is_none_of_ours(
     assert [each async for each in store.unfinished()] == []
 
 
+async def test_deleting_a_large_upload_goes_in_steps(
+    client: AsyncMongoClient[Any], store: GridFsBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tusserver.stores.gridfs.DELETED_AT_ONCE", 4)
+    kept = await put(store, an_upload(3 * SIZE), some(3 * SIZE))
+    upload = await put(store, an_upload(25 * SIZE), some(25 * SIZE))
+    await store.finish(upload)
+    await store.delete(upload)
+    assert [each async for each in store.ids()] == [kept.id]
+    assert await client[database(store)]["uploads.chunks"].count_documents({}) == 3
+
+
 async def test_an_upload_keeps_the_size_of_chunk_it_began_with(
     client: AsyncMongoClient[Any], store: GridFsBytes
 ) -> None:

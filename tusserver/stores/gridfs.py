@@ -32,6 +32,7 @@ CHUNK_SIZE: Final = 1024 * 1024
 """Bytes in a chunk of a new upload; measured, see docs/performance.md. An upload keeps the size it began with."""
 
 BLOCK: Final = 1024 * 1024
+DELETED_AT_ONCE: Final = 500
 
 
 class GridFsBytes:
@@ -114,13 +115,9 @@ class GridFsBytes:
     async def ids(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``; files that others keep in the bucket are none of ours."""
         seen: set[str] = set()
-        chunks = await settled(self._collection("chunks").aggregate([{"$group": {"_id": "$files_id"}}]))
-        for cursor in (
-            chunks,
-            self._collection("unfinished").find({}, {"_id": 1}),
-            self._collection("files").find({}, {"_id": 1}),
-        ):
-            async for upload_id in self._ids(cursor):
+        lists = [self._ids(self._collection(suffix).find({}, {"_id": 1})) for suffix in ("unfinished", "files")]
+        for listed in (*lists, self._ids_of_chunks()):
+            async for upload_id in listed:
                 if upload_id not in seen:
                     seen.add(upload_id)
                     yield upload_id
@@ -148,9 +145,16 @@ class GridFsBytes:
 
     async def discard(self, upload_id: str) -> None:
         """See ``ByteStore``."""
+        chunks = self._collection("chunks")
         async with self._mongo.asking():
             await self._collection("files").delete_one({"_id": upload_id})
-            await self._collection("chunks").delete_many({"files_id": upload_id})
+        while True:
+            async with self._mongo.asking():  # a large upload takes longer than one call may
+                last = await chunks.find_one({"files_id": upload_id}, {"n": 1}, sort=[("n", -1)])
+                if last is None:
+                    break
+                await chunks.delete_many({"files_id": upload_id, "n": {"$gt": last["n"] - DELETED_AT_ONCE}})
+        async with self._mongo.asking():
             await self._collection("unfinished").delete_one({"_id": upload_id})
 
     async def room(self) -> int | None:
@@ -243,6 +247,16 @@ class GridFsBytes:
             last = {"files_id": upload.id, "n": count - 1}
             chunk = await chunks.find_one(last)
             await chunks.update_one(last, {"$set": {"data": chunk["data"][:size], "stamp": stamp_of(upload)}})
+
+    async def _ids_of_chunks(self) -> AsyncGenerator[str, None]:
+        """From one id to the next by the index, since there are many chunks to each."""
+        found: dict[str, Any] | None = {"files_id": ""}
+        while found is not None:
+            beyond = {"files_id": {"$gt": found["files_id"]}}
+            async with self._mongo.asking():
+                found = await self._collection("chunks").find_one(beyond, {"files_id": 1}, sort=[("files_id", 1)])
+            if found is not None and is_upload_id(found["files_id"]):
+                yield found["files_id"]
 
     async def _ids(self, cursor: Any) -> AsyncGenerator[str, None]:
         try:

@@ -159,4 +159,5 @@ def _said(url: str) -> tuple[str | None, float]:
     parsed = urlsplit(url)
     options = {name.lower(): value for name, value in parse_qsl(parsed.query)}
     timeout = options.get("timeoutms", "")
-    return parsed.path.strip("/") or None, int(timeout) / 1000 if timeout.isdecimal() else TIMEOUT
+    bounded = timeout.isdecimal() and int(timeout) > 0  # without bound would be a hang
+    return parsed.path.strip("/") or None, int(timeout) / 1000 if bounded else TIMEOUT
