@@ -73,7 +73,7 @@ class Leases:
         pauses = self._pauses()
         while True:
             check(upload)
-            if upload.leased:
+            if upload.leased or self._settling(upload):
                 upload = await self._preempt(upload, wants, deadline, next(pauses))
                 continue
             lease_id = _lease_id()
@@ -94,7 +94,7 @@ class Leases:
         deadline = _now() + self.timing.patience
         pauses = self._pauses()
         while upload.lease is not None:
-            if upload.leased:
+            if upload.leased or self._settling(upload):
                 upload = await self._preempt(upload, ANYWHERE, deadline, next(pauses))
                 continue
             try:
@@ -152,6 +152,11 @@ class Leases:
                 await self._sessions.swap(upload, upload.contested(wants))
                 return
         await asyncio.sleep(pause)
+
+    def _settling(self, upload: Upload) -> bool:
+        """Whether this process has bytes of it that only wait to be counted, though the lease has run out meanwhile."""
+        hold = self._holds.get(upload.id)
+        return hold is not None and hold.releasing and upload.held_by(hold.lease_id)
 
     def _pauses(self) -> Iterator[float]:
         """Seconds between looks at a contested lease: a holder that is well answers within milliseconds."""

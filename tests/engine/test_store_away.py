@@ -196,6 +196,20 @@ async def test_what_a_patch_received_while_the_store_was_away_is_counted_when_it
     assert await offset(other, upload) == len(DATA)
 
 
+async def test_who_asks_the_same_process_first_waits_for_what_waits_to_be_counted(workshop: Workshop) -> None:
+    engine = await workshop.engine()
+    upload = await upload_of(engine, DATA[:2], length=len(DATA))
+    store = failing(workshop)
+    store.calls = 0
+    store.fails = lambda call: "before" if call >= 3 else None
+    with pytest.raises(StoreUnavailable):
+        async with asyncio.timeout(PROMPT):
+            await append(engine, upload, DATA[2:6])
+    workshop.ahead += 60.0  # the lease has run out long ago
+    store.back()
+    assert await offset(engine, upload) == 6
+
+
 async def test_whoever_takes_over_first_wins_over_a_commit_that_waits(workshop: Workshop) -> None:
     engine, other = await workshop.engine(), await workshop.engine()
     upload = await upload_of(engine, DATA[:2], length=len(DATA))
