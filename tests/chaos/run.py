@@ -110,7 +110,8 @@ class _Uploading:
         for worker in workers:
             worker.start()
         if self._wanted.outage:
-            time.sleep(2)
+            everybody = min(self._wanted.uploads, self._wanted.at_once)
+            wait_for(lambda: self._number >= everybody, 60, "every client to begin")
             self._say(f"MongoDB is away for {self._wanted.outage:.0f} s")
             outage(self._deployment, self._wanted.outage)
             self._say("MongoDB is back")

@@ -259,16 +259,10 @@ class GridFsBytes:
                 yield found["files_id"]
 
     async def _ids(self, cursor: Any) -> AsyncGenerator[str, None]:
-        try:
-            while True:
-                async with self._mongo.asking():
-                    document = await anext(cursor, None)
-                if document is None:
-                    return
+        async with contextlib.aclosing(self._mongo.each(cursor)) as documents:
+            async for document in documents:
                 if isinstance(document["_id"], str) and is_upload_id(document["_id"]):
                     yield document["_id"]
-        finally:
-            await settled(cursor.close())
 
 
 def _file(upload: Upload, chunk_size: int) -> dict[str, Any]:

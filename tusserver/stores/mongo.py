@@ -115,15 +115,9 @@ class MongoSessions:
         direction = DESCENDING if query.newest_first else ASCENDING
         cursor = self._uploads.find(selection(query), self._projection())
         cursor = cursor.sort([("created_at", direction), ("_id", direction)]).batch_size(200)
-        try:
-            while True:
-                async with self._mongo.asking():
-                    document = await anext(cursor, None)
-                if document is None:
-                    return
+        async with contextlib.aclosing(self._mongo.each(cursor)) as documents:
+            async for document in documents:
                 yield from_session(document)
-        finally:
-            await settled(cursor.close())
 
     async def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
         """See ``SessionStore``: by a change stream where there is a replica set, else by looking."""

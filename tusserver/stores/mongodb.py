@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -97,6 +97,18 @@ class Mongo:
                     yield
             except TimeoutError as error:
                 raise StoreUnavailable(AWAY, retry_after=1) from error
+
+    async def each(self, cursor: Any) -> AsyncGenerator[dict[str, Any], None]:
+        """The documents of a cursor, which is closed then. Raises StoreUnavailable."""
+        try:
+            while True:
+                async with self.asking():
+                    document = await anext(cursor, None)
+                if document is None:
+                    return
+                yield document
+        finally:
+            await settled(cursor.close())
 
     async def ping(self) -> None:
         """Return when the primary answers. Raises StoreUnavailable."""
