@@ -16,8 +16,7 @@ class Hold:
     """One request's lease. ``upload`` is the value as this holder last stored or saw it.
 
     ``position`` and ``beat`` are set by whoever writes: where the next counted byte goes, and what is to be done at
-    each heartbeat. ``troubled`` is set, with ``refusal``, when the session store is away while the lease is to be given
-    back.
+    each heartbeat. ``troubled`` has the refusal, when the session store is away while the lease is to be given back.
     """
 
     def __init__(self, sessions: SessionStore, upload: Upload, lease_id: str) -> None:
@@ -25,8 +24,7 @@ class Hold:
         self.reason: Refusal | None = None
         self.ended = asyncio.Event()
         self.beating = self.renewing = self.releasing = False
-        self.troubled = asyncio.Event()
-        self.refusal: StoreUnavailable | None = None
+        self.troubled: asyncio.Future[StoreUnavailable] = asyncio.get_running_loop().create_future()
         self.position: Callable[[], int] = lambda: self.upload.offset
         self.beat: Callable[[], Awaitable[None]] = self.renew
         self.interrupted: Callable[[Refusal], None] = lambda _: None
@@ -43,8 +41,8 @@ class Hold:
 
     def trouble(self, refusal: StoreUnavailable) -> None:
         """The session store does not answer; whoever waits need not wait longer."""
-        self.refusal = refusal
-        self.troubled.set()
+        if not self.troubled.done():
+            self.troubled.set_result(refusal)
 
     def passed(self, offset: int) -> bool:
         """Whether somebody who wants to write from ``offset`` comes too late, so that the writer may stay."""

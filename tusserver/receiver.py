@@ -16,7 +16,7 @@ from tusserver.metrics import Metrics
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
 from tusserver.protocol.headers import ALGORITHMS
-from tusserver.protocol.refusals import Refusal, StoreUnavailable
+from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Kind, Upload
 from tusserver.stores.base import ByteStore
@@ -138,14 +138,10 @@ class Receiver:
         """Do it to its end, even if the request is cancelled meanwhile or the session store is away: the request then
         hears so at once, and what is durable is counted later. Raises StoreUnavailable."""
         task = self._task(work)
-        trouble = asyncio.create_task(hold.troubled.wait())
-        try:
-            await asyncio.wait({task, trouble}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            trouble.cancel()
+        await asyncio.wait((task, hold.troubled), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise hold.refusal or StoreUnavailable()
+        raise hold.troubled.result()
 
     async def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it, and let the answer wait for it for a while only."""

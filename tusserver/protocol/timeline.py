@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MOMENTS: Final = 32
 """Moments that an upload remembers: the first one, and the latest of the others."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """Something that happened to an upload.
 
     ``what``: created, taken, received, fenced, unlocked, completed, cancelled, expired, or the code of the refusal

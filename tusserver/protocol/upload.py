@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from tusserver.protocol.timeline import Moment, noted
+from tusserver.protocol.timeline import Moment, Timeline, noted
 
 ANYWHERE: Final = -1
 """The contest of somebody who does not want to write at an offset, only wants the writer to end (HEAD, DELETE)."""
@@ -126,7 +126,7 @@ class Upload:
     ended_at: float | None = None
     stored: bool = True
     place: str | None = None
-    timeline: tuple[Moment, ...] = ()
+    timeline: Timeline = ()
     version: int = 0
     as_of: float = 0.0
 
@@ -180,7 +180,7 @@ class Upload:
         """Give the lease to a new holder. An unreleased lease costs its token (see ``fenced``)."""
         base = self.fenced() if self.lease is not None else self
         lease = Lease(id=lease_id, holder=holder, ttl=ttl, start=self.offset)
-        return replace(base, lease=lease).noted("taken", by=holder)
+        return replace(base, lease=lease, timeline=base._with("taken", holder))
 
     def renewed(self) -> Upload:
         """Ask the store to stamp the lease anew. A contested lease is left to run out."""
@@ -200,30 +200,26 @@ class Upload:
     def released(self, why: str | None = None) -> Upload:
         """The holder has ended and will write no more under this token; the next writer may go on under it.
         ``why``: what ended it before the body did."""
-        by = self.lease.holder if self.lease is not None else None
-        ended = self if why is None else self.noted(why, by=by)
-        return replace(ended, lease=None)
+        return replace(self, lease=None, timeline=self.timeline if why is None else self._with(why, self._holder))
 
     def fenced(self, what: str = "fenced") -> Upload:
         """Take the lease from a holder that may still be writing: its token is spent."""
-        by = self.lease.holder if self.lease is not None else None
-        return replace(self.noted(what, by=by), lease=None, token=self.token + 1)
+        return replace(self, lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
 
     def advanced(self, offset: int, *, now: float) -> Upload:
         """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload."""
         beyond = self.length is not None and offset > self.length
         if self.status is not Status.ACTIVE or offset < self.offset or beyond:
             raise InvalidTransition(f"{self.status} upload at {self.offset} of {self.length} cannot go to {offset}")
-        parts = self.parts
+        parts, timeline = self.parts, self.timeline
         if offset > self.offset:
+            timeline = self._with("received", self._holder, offset)
             part = Part(token=self.token, start=self.offset, stop=offset)
             if parts and parts[-1].token == self.token:
                 part = replace(part, start=parts[-1].start)
                 parts = parts[:-1]
             parts = (*parts, part)
-        moved = replace(self, parts=parts, updated_at=now)
-        if offset > self.offset:
-            moved = moved.noted("received", by=self.lease.holder if self.lease is not None else None)
+        moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
         return moved.to(Status.COMPLETED, now=now) if moved.remaining == 0 else moved
 
     def with_length(self, length: int, *, now: float) -> Upload:
@@ -246,10 +242,10 @@ class Upload:
         """Move to another status, as ``TRANSITIONS`` allows."""
         if status not in TRANSITIONS[self.status]:
             raise InvalidTransition(f"{self.status} -> {status}")
-        moved = replace(self, status=status, updated_at=now).noted(status.value)
+        timeline = self._with(status.value)
         if status is Status.COMPLETED:
-            return replace(moved, completed_at=now)
-        return replace(moved, ended_at=now, lease=None)
+            return replace(self, status=status, updated_at=now, completed_at=now, timeline=timeline)
+        return replace(self, status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)
 
     def kept_until(self, expires_at: float | None) -> Upload:
         """Set when the upload expires (None: never)."""
@@ -261,11 +257,18 @@ class Upload:
 
     def noted(self, what: str, *, by: str | None = None) -> Upload:
         """Remember a moment (see ``timeline.noted``)."""
-        return replace(self, timeline=noted(self.timeline, Moment(what=what, offset=self.offset, by=by)))
+        return replace(self, timeline=self._with(what, by))
 
     def emptied(self) -> Upload:
         """Its bytes have been deleted."""
         return replace(self, stored=False)
+
+    @property
+    def _holder(self) -> str | None:
+        return self.lease.holder if self.lease is not None else None
+
+    def _with(self, what: str, by: str | None = None, offset: int | None = None) -> Timeline:
+        return noted(self.timeline, Moment(what, self.offset if offset is None else offset, by))
 
     def _lease(self) -> Lease:
         if self.lease is None:

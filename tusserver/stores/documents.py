@@ -6,7 +6,7 @@ is not known here, from a newer version, is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,28 +18,21 @@ def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
     return replace(
-        timed(upload, lambda time: round(time, 3)),
+        upload,
+        created_at=round(upload.created_at, 3),
+        updated_at=round(upload.updated_at, 3),
+        expires_at=_rounded(upload.expires_at),
+        completed_at=_rounded(upload.completed_at),
+        ended_at=_rounded(upload.ended_at),
         version=version,
         lease=_stamped(upload.lease, now),
-        timeline=tuple(moment if moment.at is not None else replace(moment, at=now) for moment in upload.timeline),
+        timeline=tuple([moment if moment.at is not None else moment._replace(at=now) for moment in upload.timeline]),
         as_of=now,
     )
 
 
-def timed(upload: Upload, change: Callable[[float], float]) -> Upload:
-    """The upload with a change made to the times of its own (not to those that the store stamps)."""
-
-    def changed(time: float | None) -> float | None:
-        return None if time is None else change(time)
-
-    return replace(
-        upload,
-        created_at=change(upload.created_at),
-        updated_at=change(upload.updated_at),
-        expires_at=changed(upload.expires_at),
-        completed_at=changed(upload.completed_at),
-        ended_at=changed(upload.ended_at),
-    )
+def _rounded(time: float | None) -> float | None:
+    return None if time is None else round(time, 3)
 
 
 def _stamped(lease: Lease | None, now: float) -> Lease | None:
@@ -72,10 +65,7 @@ def to_document(upload: Upload) -> dict[str, Any]:
         "lease": _lease_document(upload.lease),
         "stored": upload.stored,
         "place": upload.place,
-        "timeline": [
-            {"what": moment.what, "at": moment.at, "by": moment.by, "offset": moment.offset}
-            for moment in upload.timeline
-        ],
+        "timeline": [{"what": what, "offset": offset, "by": by, "at": at} for what, offset, by, at in upload.timeline],
     }
 
 
@@ -105,8 +95,10 @@ def from_document(document: Mapping[str, Any], as_of: float) -> Upload:
         stored=document.get("stored", True),
         place=document.get("place"),
         timeline=tuple(
-            Moment(what=moment["what"], at=moment["at"], by=moment["by"], offset=moment["offset"])
-            for moment in document.get("timeline", ())
+            [
+                Moment(moment["what"], moment["offset"], moment["by"], moment["at"])
+                for moment in document.get("timeline", ())
+            ]
         ),
         as_of=as_of,
     )

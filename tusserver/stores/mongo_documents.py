@@ -16,7 +16,7 @@ from bson.int64 import Int64
 from tusserver.protocol.headers import filename, parse_metadata
 from tusserver.protocol.refusals import BadMetadata
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.documents import from_document, timed, to_document
+from tusserver.stores.documents import from_document, to_document
 
 FIELDS: Final = (
     "version", "status", "kind", "created_at", "updated_at", "expires_at", "completed_at", "ended_at", "length",
@@ -29,7 +29,7 @@ Document = dict[str, Any]
 
 def to_session(upload: Upload, *, version: int) -> Document:
     """The whole document, but for what ``stamps`` adds."""
-    document = to_document(timed(upload, lambda time: round(time, 3)))
+    document = to_document(upload)
     raw = document.pop("metadata")
     ended_at = _date(upload.ended_at)
     document |= {
