@@ -1,4 +1,5 @@
-"""Write into the documentation what it takes from the code: the tables of the settings, the diagram of the statuses.
+"""Write into the documentation what it takes from the code: the tables of the settings, the diagram of the statuses,
+which conformance case looks at what.
 
 python scripts/generated_docs.py [--check]     --check: write nothing, exit 1 when a page is out of date
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from conformance.coverage import table
 from tusserver.protocol.upload import TOMBSTONES, TRANSITIONS, Status
 from tusserver.settings import PREFIX, Settings, default, form, group, option
 
@@ -63,6 +65,7 @@ def main(arguments: list[str]) -> int:
     for page, name, text in (
         ("configuration.md", "settings", tables()),
         ("design.md", "status diagram", diagram()),
+        ("conformance.md", "conformance coverage", table()),
     ):
         path = DOCS / page
         old = path.read_text(encoding="utf-8")

@@ -1,0 +1,212 @@
+"""Creation, creation-defer-length, creation-with-upload."""
+
+from __future__ import annotations
+
+from conformance.cases import case
+from conformance.target import INTEGER, OCTETS, Target, digest, encoded
+from conformance.verdicts import Unsupported
+
+WRONG_LENGTHS = ("-1", "x", "1e3", "", "1.5", "+5", "0x5")
+WRONG_METADATA = {
+    "CREA-15": ["key  dmFs", "a b c"],
+    "CREA-16": [",a dmFs", "a dmFs,", ","],
+    "CREA-18": ["filename not!!base64", "filename dmF"],
+    "CREA-19": ["a Yg==,a Yw=="],
+}
+
+
+@case("creation/post", "CREA-01", "CREA-02", "CREA-27", "CREA-28", "CREA-29", "CORE-47")
+def post(tus: Target) -> None:
+    """POST makes an upload: 201 and where it is."""
+    tus.needs("creation")
+    named = tus.named()
+    tus.check("CREA-02", "creation" in named, "creation in Tus-Extension", named)
+    answer = tus.post(("Upload-Length", "10"))
+    tus.check("CREA-01", answer.status not in (0, 404, 405, 501), "an answer to POST", answer.status)
+    tus.check("CREA-27", answer.status == 201, "201", answer.status)
+    url = tus.location(answer)
+    if tus.check("CREA-28", url is not None, "Location", answer.get("Location")):
+        found = tus.head(str(url)).status
+        tus.check("CREA-28", found in (200, 204), "HEAD of Location says 200 or 204", found)
+        absolute = str(answer.get("Location")).startswith(("http://", "https://"))
+        tus.check("CREA-29", absolute, "an absolute Location", answer.get("Location"))
+
+
+@case("creation/no-length", "CREA-04", "CORE-03")
+def no_length(tus: Target) -> None:
+    """POST with neither, with both, or with a wrong length is refused, and makes nothing."""
+    tus.needs("creation")
+    for wrong in WRONG_LENGTHS:
+        answer = tus.post(("Upload-Length", wrong))
+        well = 400 <= answer.status < 500 and answer.get("Location") is None
+        tus.check("CORE-03", well, f"a 4xx without Location for Upload-Length: {wrong!r}", answer.status)
+    answer = tus.post()
+    tus.check("CORE-03", 400 <= answer.status < 500, "a 4xx without any length", answer.status)
+
+
+@case("creation/empty", "CREA-12", "CREA-13")
+def empty(tus: Target) -> None:
+    """An upload of length 0 is complete at once."""
+    tus.needs("creation")
+    answer = tus.post(("Upload-Length", "0"))
+    tus.check("CREA-12", answer.status == 201, "201", answer.status)
+    url = tus.location(answer)
+    if url is not None:
+        told = tus.head(url)
+        found = (told.get("Upload-Offset"), told.get("Upload-Length"))
+        tus.check("CREA-13", found == ("0", "0"), "offset 0 of 0", found)
+
+
+@case("creation/maximum", "CREA-25")
+def maximum(tus: Target) -> None:
+    """A length above Tus-Max-Size is refused with 413, one that is just that is not."""
+    tus.needs("creation")
+    limit = tus.announced.maximum
+    if limit is None or limit == 0:
+        raise Unsupported("no Tus-Max-Size is announced")
+    answer = tus.post(("Upload-Length", str(limit + 1)))
+    tus.check("CREA-25", answer.status == 413, "413", answer.status)
+    tus.check("CREA-25", answer.get("Location") is None, "no Location", answer.get("Location"))
+    answer = tus.post(("Upload-Length", str(limit)))
+    tus.check("CREA-25", answer.status in (201, 507), "201 for just the maximum", answer.status)
+
+
+@case("creation/metadata/echo", "CREA-14", "CREA-20", "CREA-24")
+def metadata_echo(tus: Target) -> None:
+    """HEAD gives Upload-Metadata back as it was, with its order and its empty values."""
+    tus.needs("creation")
+    z, a = encoded("z"), encoded("f\u00fcr\U0001f600")
+    for said in (f"zeta {z},alpha {a}", f"b {z},is_confidential,a {a}", f"only {a}"):
+        answer = tus.post(("Upload-Length", "5"), ("Upload-Metadata", said))
+        if answer.status != 201:
+            tus.check("CREA-24", False, f"201 for Upload-Metadata: {said}", answer.status)
+            continue
+        found = tus.head(str(tus.location(answer))).get("Upload-Metadata")
+        tus.check("CREA-24", found == said, said, found)
+        parsed = found is not None and all(pair.strip(" ").split(" ")[0] for pair in found.split(","))
+        tus.check("CREA-14", parsed, "pairs of a key and a value", found)
+    answer = tus.post(("Upload-Length", "5"), ("Upload-Metadata", "is_confidential"))
+    tus.check("CREA-20", answer.status == 201, "201 for a key without a value", answer.status)
+
+
+@case("creation/metadata/wrong", "CREA-15", "CREA-16", "CREA-18", "CREA-19")
+def metadata_wrong(tus: Target) -> None:
+    """Upload-Metadata that is none is refused, or is not handed out again as it was."""
+    tus.needs("creation")
+    for requirement, wrongs in WRONG_METADATA.items():
+        for wrong in wrongs:
+            answer = tus.post(("Upload-Length", "5"), ("Upload-Metadata", wrong))
+            refused = 400 <= answer.status < 500
+            url = tus.location(answer)
+            found = tus.head(url).get("Upload-Metadata") if url is not None and not refused else None
+            well = refused or (answer.status == 201 and found != wrong.strip())
+            expected = f"a 4xx for {wrong!r}, or it is not echoed"
+            tus.check(requirement, well, expected, f"{answer.status}, HEAD says {found!r}")
+
+
+@case("creation/metadata/ascii", "CREA-17")
+def metadata_ascii(tus: Target) -> None:
+    """A key that is not ASCII is refused."""
+    tus.needs("creation")
+    answer = tus.post(("Upload-Length", "5"), ("Upload-Metadata", "n\u00e4me dmFs"))
+    tus.check("CREA-17", 400 <= answer.status < 500, "a 4xx", answer.status)
+
+
+@case("creation/metadata/headers", "CREA-21")
+def metadata_headers(tus: Target) -> None:
+    """What a client says of its file never becomes a header line of its own."""
+    tus.needs("creation")
+    said = f"filename {encoded('a.txt' + chr(13) + chr(10) + 'X-Smuggled: yes')},filetype {encoded('text/x' + chr(10))}"
+    answer = tus.post(("Upload-Length", "3"), ("Upload-Metadata", said))
+    url = tus.location(answer)
+    if url is None:
+        tus.check("CREA-21", 400 <= answer.status < 500, "201 or a 4xx", answer.status)
+        return
+    tus.patch(url, 0, b"abc")
+    for told in (tus.head(url), tus.ask("GET", url)):
+        tus.check("CREA-21", told.get("X-Smuggled") is None, "no header X-Smuggled", told.get("X-Smuggled"))
+
+
+@case("creation/defer/post", "CREA-06", "CREA-07", "CREA-08", "CREA-10", "CREA-11", "CORE-20")
+def defer(tus: Target) -> None:
+    """A length may come later: HEAD says that it is deferred until a PATCH declares it."""
+    tus.needs("creation-defer-length")
+    named = tus.named()
+    tus.check("CREA-11", "creation-defer-length" in named, "creation-defer-length in Tus-Extension", named)
+    url = tus.made(("Upload-Defer-Length", "1"), length=None)
+    for offset in (0, 3):
+        told = tus.head(url)
+        found = told.get("Upload-Defer-Length")
+        if tus.check("CREA-10", found is not None, f"Upload-Defer-Length at {offset}", found):
+            tus.check("CREA-06", found == "1", "1", found)
+        tus.check("CORE-20", told.get("Upload-Length") is None, "no Upload-Length yet", told.get("Upload-Length"))
+        if offset == 0:
+            tus.patch(url, 0, b"012")
+    answer = tus.patch(url, 3, b"34", ("Upload-Length", "5"))
+    tus.check("CREA-08", answer.status == 204, "204 for a PATCH that declares the length", answer.status)
+    told = tus.head(url)
+    tus.check("CREA-08", told.get("Upload-Length") == "5", "Upload-Length: 5", told.get("Upload-Length"))
+    for upload in (url, tus.made()):
+        found = tus.head(upload).get("Upload-Defer-Length")
+        tus.check("CREA-07", found is None, "no Upload-Defer-Length where the length is known", found)
+
+
+@case("creation/defer/wrong", "CREA-05", "CREA-09")
+def defer_wrong(tus: Target) -> None:
+    """Upload-Defer-Length is 1 or nothing, and a length that is set stays."""
+    tus.needs("creation-defer-length")
+    for wrong in ("0", "2", "true", "01", ""):
+        answer = tus.post(("Upload-Defer-Length", wrong))
+        tus.check("CREA-05", answer.status == 400, f"400 for {wrong!r}", answer.status)
+    url = tus.made(("Upload-Defer-Length", "1"), length=None)
+    tus.patch(url, 0, b"012", ("Upload-Length", "10"))
+    for length in ("5", "20"):
+        tus.patch(url, 3, b"", ("Upload-Length", length))
+        found = tus.head(url).get("Upload-Length")
+        tus.check("CREA-09", found == "10", f"Upload-Length: 10 after a PATCH with {length}", found)
+    url = tus.made(length=10)
+    tus.patch(url, 0, b"", ("Upload-Length", "20"))
+    found = tus.head(url).get("Upload-Length")
+    tus.check("CREA-09", found == "10", "Upload-Length: 10 as at creation", found)
+
+
+@case("creation/with-upload/whole", "CWU-02", "CWU-03", "CWU-06", "CWU-07", "CWU-08")
+def with_upload(tus: Target) -> None:
+    """Bytes that come with the POST are taken, and the answer says how many."""
+    tus.needs("creation-with-upload")
+    named = tus.named()
+    tus.check("CWU-02", "creation-with-upload" in named, "creation-with-upload in Tus-Extension", named)
+    tus.check("CWU-03", "creation" in named, "creation announced too", named)
+    for body in (b"0123456789", b"0123", b""):
+        answer = tus.post(("Upload-Length", "10"), OCTETS, body=body)
+        url, found = tus.location(answer), answer.get("Upload-Offset")
+        if url is None:
+            tus.check("CWU-07", False, f"201 with {len(body)} bytes", answer.status)
+            continue
+        if tus.check("CWU-07", found is not None and INTEGER.fullmatch(found) is not None, "Upload-Offset", found):
+            tus.check("CWU-06", found == str(len(body)), str(len(body)), found)
+            tus.check("CWU-08", found == str(tus.offset(url)), "what HEAD says then", (found, tus.offset(url)))
+        if body == b"0123456789":
+            tus.same_bytes("CWU-08", url, body)
+
+
+@case("creation/with-upload/too-much", "CWU-11")
+def with_too_much(tus: Target) -> None:
+    """More bytes than Upload-Length are refused, and leave no complete upload."""
+    tus.needs("creation-with-upload")
+    answer = tus.post(("Upload-Length", "5"), OCTETS, body=b"0123456789")
+    url = tus.location(answer)
+    well = answer.status >= 400 or (url is not None and (tus.offset(url) or 0) <= 5)
+    tus.check("CWU-11", answer.status == 413, "413", answer.status)
+    tus.check("CWU-11", well, "no upload beyond its length", answer.status)
+
+
+@case("creation/with-upload/checksum", "CWU-12")
+def with_checksum(tus: Target) -> None:
+    """A checksum that comes with the POST counts for its bytes."""
+    tus.needs("creation-with-upload")
+    tus.needs("checksum")
+    answer = tus.post(("Upload-Length", "11"), OCTETS, digest("sha1", b"something else"), body=b"hello world")
+    url = tus.location(answer)
+    kept = tus.offset(url) if url is not None and answer.status < 400 else 0
+    tus.check("CWU-12", kept == 0, "an error, or none of the bytes", (answer.status, kept))

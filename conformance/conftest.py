@@ -1,0 +1,3 @@
+"""Lets ``pytest conformance --url ...`` know the suite's options."""
+
+from conformance.plugin import *  # noqa: F403
