@@ -49,8 +49,8 @@ class Fsck:
     async def expect_pair(self) -> None:
         """Raises StoreUnavailable unless these two stores evidently belong together, so that nothing is deleted for a
         wrong option."""
-        claimed = await self._sessions.claim_place(self._storage.place)
-        if claimed != self._storage.place:
+        claimed = await self._sessions.claimed_place()
+        if claimed not in (None, self._storage.place):
             raise BytesElsewhere(
                 f"These sessions belong to another storage ({claimed}) than this one ({self._storage.place}): nothing "
                 "was repaired."

@@ -96,7 +96,7 @@ class ProxyProcess:
 
 
 NGINX_CONF = """
-daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/proxy.log notice;
+{user}daemon off; worker_processes 1; pid {directory}/nginx.pid; error_log {directory}/proxy.log notice;
 events {{ worker_connections 256; }}
 http {{
     access_log off; {paths}
@@ -113,7 +113,8 @@ def nginx(proxy: ProxyProcess) -> list[str]:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = " ".join(f"{kind}_temp_path {proxy.directory}/{kind};" for kind in kinds)
     main = proxy.directory / "nginx.conf"
-    main.write_text(NGINX_CONF.format(directory=proxy.directory, paths=paths, site=site))
+    user = "user root; " if os.geteuid() == 0 else ""  # nobody else may write below the test's directory
+    main.write_text(NGINX_CONF.format(user=user, directory=proxy.directory, paths=paths, site=site))
     command = [program, "-p", str(proxy.directory), "-e", str(proxy.log), "-c", str(main)]
     subprocess.run([*command, "-t", "-q"], check=True, timeout=30)
     return command

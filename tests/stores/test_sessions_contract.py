@@ -329,6 +329,12 @@ async def test_tally_of_a_period(pair: Pair) -> None:
 # The place of the bytes
 
 
+async def test_looking_at_the_claim_claims_nothing(pair: Pair) -> None:
+    assert await pair.one.claimed_place() is None
+    await pair.one.claim_place("here")
+    assert await pair.other.claimed_place() == "here"
+
+
 async def test_the_first_claim_stays(pair: Pair) -> None:
     assert await pair.one.claim_place("here") == "here"
     assert await pair.other.claim_place("there") == "here"

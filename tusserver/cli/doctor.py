@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -19,14 +20,14 @@ from tusserver.settings import Settings
 from tusserver.stores.findings import Finding, Level
 from tusserver.units import parse_size
 
-COLOURS: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
+COLOURS: Final = {Level.OK: "green", Level.NOTE: "blue", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 
 @click.command()
 @click.option("--through", "url", metavar="URL", help="Go through this URL of the upload endpoint, as clients do.")
 @click.option("--header", "headers", multiple=True, metavar="TEXT", help="Send this header ('Name: value') along.")
 @click.option("--insecure", is_flag=True, help="Take any certificate.")
-@click.option("--origin", default="https://app.example.org", show_default=True, help="Origin of a page, for CORS.")
+@click.option("--origin", metavar="ORIGIN", help="Try CORS as a page of this origin, such as https://app.example.org.")
 @click.option("--size", default="64MiB", show_default=True, metavar="SIZE", help="Largest body that is tried.")
 @click.option("--silence", default=0.0, metavar="SECONDS", help="Leave an upload without a byte for so long.")
 @click.option("--adopt-storage", is_flag=True, help="Make this storage the one that the deployment uses.")
@@ -62,11 +63,11 @@ def _go_through(
     *,
     headers: tuple[str, ...],
     insecure: bool,
-    origin: str,
+    origin: str | None,
     size: str,
     silence: float,
 ) -> None:
-    if not url.startswith(("http://", "https://")):
+    if not _is_url(url):
         raise WrongUse(f"--through must be a URL such as https://media.example.org/files, not {url!r}.")
     public = Public(url, dict(_header(each) for each in headers), insecure=insecure)
     for finding in through.examine(public, through.Question(size=_size(size), origin=origin, silence=silence)):
@@ -96,9 +97,17 @@ def _say(finding: Finding, as_json: bool) -> None:
         click.echo(f"         {finding.advice}")
 
 
+def _is_url(url: str) -> bool:
+    try:
+        where = urlsplit(url)
+        return where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:
+        return False
+
+
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    if not colon or not name.strip() or not text.isprintable():
         raise WrongUse(f"--header must be 'Name: value', not {text!r}.")
     return name.strip(), value.strip()
 

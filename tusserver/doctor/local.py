@@ -10,7 +10,7 @@ from typing import Final
 from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import ByteStore, SessionStore
-from tusserver.stores.findings import Finding, ok, problem, warning
+from tusserver.stores.findings import Finding, note, ok, problem, warning
 from tusserver.units import about_duration, about_size
 
 ROUNDS: Final = 10
@@ -72,7 +72,9 @@ def _clock(skew: float) -> Finding:
 
 
 async def _identity(sessions: SessionStore, storage: ByteStore, adopt: bool) -> Finding:
-    claimed = await sessions.claim_place(storage.place, force=adopt)
+    claimed = await sessions.claim_place(storage.place, force=True) if adopt else await sessions.claimed_place()
+    if claimed is None:
+        return note("identity", f"{storage.place}; the first server that starts says which storage the others need")
     if claimed == storage.place:
         return ok("identity", f"{storage.place}, the one that this deployment uses")
     return problem(

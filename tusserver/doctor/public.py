@@ -50,6 +50,7 @@ class Public:
     def __init__(self, url: str, headers: Mapping[str, str], *, insecure: bool = False) -> None:
         self.url = url.rstrip("/")
         self.made: list[str] = []
+        self.length = 0
         self._headers = headers
         self._context = ssl.create_default_context()
         if insecure:
@@ -79,12 +80,20 @@ class Public:
             connection.close()
 
     def create(self, length: int) -> Answer:
-        """POST; what is made is remembered in ``made``, to be deleted."""
+        """POST; what is made is remembered in ``made``, to be deleted, and the first one's length in ``length``."""
         answer = self.ask("POST", self.url, {**TUS, "Upload-Length": str(length)})
         location = answer.header("location")
         if answer.status == 201 and location:
+            self.length = self.length or length
             self.made.append(self.outside(location))
         return answer
+
+    def one_more(self, length: int) -> str:
+        """The URL of another upload. Raises OSError where none is made."""
+        answer = self.create(length)
+        if answer.status != 201:
+            raise OSError(f"one more upload could not be created: POST says {answer.said}")
+        return self.made[-1]
 
     def outside(self, location: str) -> str:
         """The upload's URL as it should be from here, whatever scheme and host ``Location`` says."""
@@ -115,11 +124,22 @@ class Public:
         finally:
             raw.close()
 
-    def clean(self) -> None:
-        """Delete what was made."""
-        for url in self.made:
+    def delete(self, url: str) -> Answer:
+        """DELETE; what is gone is no longer in ``made``."""
+        answer = self.ask("DELETE", url, TUS)
+        if answer.status in (204, 404, 410) and url in self.made:
+            self.made.remove(url)
+        return answer
+
+    def clean(self) -> int:
+        """Delete what was made, if need be by POST with X-HTTP-Method-Override; how many uploads stay behind."""
+        for url in list(self.made):
             with contextlib.suppress(OSError):
-                self.ask("DELETE", url, TUS)
+                if self.delete(url).status in (403, 405, 501):
+                    answer = self.ask("POST", url, {**TUS, "X-HTTP-Method-Override": "DELETE"})
+                    if answer.status == 204:
+                        self.made.remove(url)
+        return len(self.made)
 
     def _connection(self, where: SplitResult) -> http.client.HTTPConnection:
         if where.scheme == "https":

@@ -114,6 +114,10 @@ class SessionStore(Protocol):
         or, with ``force``, this one from now on."""
         ...
 
+    async def claimed_place(self) -> str | None:
+        """What ``claim_place`` would return, without claiming; None when nobody has claimed yet."""
+        ...
+
     def examine(self) -> AsyncGenerator[Finding, None]:
         """What an operator should know of this backend. Raises StoreUnavailable."""
         ...

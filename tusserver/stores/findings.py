@@ -10,6 +10,7 @@ class Level(StrEnum):
     """How bad it is."""
 
     OK = "ok"
+    NOTE = "note"
     WARNING = "warning"
     PROBLEM = "problem"
 
@@ -28,6 +29,11 @@ class Finding:
 def ok(what: str, said: str) -> Finding:
     """All is well."""
     return Finding(Level.OK, what, said)
+
+
+def note(what: str, said: str) -> Finding:
+    """It was not looked at, or is worth knowing; nothing is wrong."""
+    return Finding(Level.NOTE, what, said)
 
 
 def warning(what: str, said: str, advice: str) -> Finding:

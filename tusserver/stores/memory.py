@@ -97,6 +97,10 @@ class MemorySessions:
             self._place = place
         return self._place
 
+    async def claimed_place(self) -> str | None:
+        """See ``SessionStore``."""
+        return self._place
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         yield warning("memory", "sessions end with the process", "Use sqlite: or MongoDB for anything but a trial.")

@@ -144,15 +144,21 @@ class MongoSessions:
 
     async def claim_place(self, place: str, *, force: bool = False) -> str:
         """See ``SessionStore``."""
-        deployment = self._mongo.collection(DEPLOYMENT)
+        claimed = None if force else await self.claimed_place()
+        if claimed is not None:
+            return claimed
+        operator = "$set" if force else "$setOnInsert"
         async with self._mongo.asking():
-            found = None if force else await deployment.find_one({"_id": PLACE})
-            if found is None:
-                operator = "$set" if force else "$setOnInsert"
-                with contextlib.suppress(DuplicateKeyError):  # somebody else was first
-                    await deployment.update_one({"_id": PLACE}, {operator: {"place": place}}, upsert=True)
-                found = await deployment.find_one({"_id": PLACE})
-        return str(found["place"])
+            with contextlib.suppress(DuplicateKeyError):  # somebody else was first
+                deployment = self._mongo.collection(DEPLOYMENT)
+                await deployment.update_one({"_id": PLACE}, {operator: {"place": place}}, upsert=True)
+        return await self.claimed_place() or place
+
+    async def claimed_place(self) -> str | None:
+        """See ``SessionStore``."""
+        async with self._mongo.asking():
+            found = await self._mongo.collection(DEPLOYMENT).find_one({"_id": PLACE})
+        return None if found is None else str(found["place"])
 
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""

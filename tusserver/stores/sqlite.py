@@ -173,6 +173,12 @@ class SqliteSessions:
 
         return await self._database.write(work)
 
+    async def claimed_place(self) -> str | None:
+        """See ``SessionStore``."""
+        said = "SELECT place FROM deployment"
+        row = await self._database.read(lambda connection: connection.execute(said).fetchone())
+        return None if row is None else str(row[0])
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         check = "PRAGMA quick_check(1)"
