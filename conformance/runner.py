@@ -21,7 +21,7 @@ def run(case: Case, options: Options, announced: Announced) -> Result:
     except Untested as reason:
         result.ended, result.reason = Verdict.UNTESTED, str(reason)
     except OSError as error:
-        result.ended, result.reason = Verdict.UNTESTED, f"no connection: {error}"
+        result.ended, result.reason = Verdict.UNTESTED, f"the server is not there (any more): {error}"
     except Exception as error:
         result.ended, result.reason = Verdict.ERROR, f"{type(error).__name__}: {error}"
     finally:

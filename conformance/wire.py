@@ -115,7 +115,7 @@ class Wire:
         self, method: str, url: str, headers: Headers = (), body: bytes | None = None, *, framed: bool = True
     ) -> Answer:
         """One request on a connection of its own. ``framed`` adds Content-Length where there is a body. Raises
-        NoAnswer."""
+        NoAnswer, and OSError where nobody is there any more."""
         where = urlsplit(url)
         sent = [("Host", where.netloc), *headers]
         if framed and (body is not None or method in ("POST", "PATCH")):
@@ -123,8 +123,8 @@ class Wire:
         exchange = Exchange(method, url, sent, body or b"")
         self.exchanges.append(exchange)
         began = time.monotonic()
+        connection = self.connect(url)
         try:
-            connection = self.connect(url)
             try:
                 connection.send(head(method, where, [*sent, ("Connection", "close")]), body or b"")
                 exchange.answer = connection.answer(method)
