@@ -21,6 +21,7 @@ class Case:
     work: Work
 
 
+SECTIONS: Final = ("core", "creation", "expiration", "checksum", "termination", "concatenation", "wire")
 CASES: Final[dict[str, Case]] = {}
 
 
@@ -39,7 +40,7 @@ def case(case_id: str, *requirements: str) -> Callable[[Work], Work]:
 
 
 def load() -> dict[str, Case]:
-    """Every case."""
+    """Every case, by section."""
     from conformance.cases import (  # noqa: F401
         checksum,
         concatenation,
@@ -51,4 +52,4 @@ def load() -> dict[str, Case]:
         termination,
     )
 
-    return CASES
+    return dict(sorted(CASES.items(), key=lambda item: SECTIONS.index(item[0].split("/")[1])))
