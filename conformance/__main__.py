@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from conformance import plugin, report
+from conformance.runner import NOBODY
 from conformance.verdicts import Result, Verdict
 
 USAGE = """usage: python -m conformance URL [options]
@@ -29,12 +31,16 @@ class Progress:
     """Shows which case is at work, where somebody looks."""
 
     def __init__(self) -> None:
-        self.done = 0
+        self.done, self.of = 0, 0
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.of = len(session.items)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         if sys.stderr.isatty():
             self.done += 1
-            print(f"\r\x1b[2K{self.done}  {nodeid.partition('[')[2][:-1]}", end="", file=sys.stderr, flush=True)
+            case = nodeid.partition("[")[2][:-1]
+            print(f"\r\x1b[2K{self.done}/{self.of}  {case}", end="", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -55,10 +61,13 @@ def main(arguments: list[str]) -> int:
         print("\r\x1b[2K", end="", file=sys.stderr)
     if not results:
         return int(code) or 2
+    if all(result.reason == NOBODY for result in results):
+        print(f"error: {NOBODY}; start the server, or check the URL", file=sys.stderr)
+        return 2
     failed = [result for result in results if result.verdict in (Verdict.FAIL, Verdict.ERROR)]
     for result in failed:
         print(report.details(result))
-    print(report.summary(results))
+    print(report.summary(results, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     if any(result.verdict is Verdict.ERROR for result in failed):
         return 2
     return 1 if failed else 0

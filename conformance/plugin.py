@@ -11,12 +11,12 @@ import pytest
 
 from conformance import html, report
 from conformance.cases import Case, load
-from conformance.runner import run
+from conformance.runner import Presence, run
 from conformance.target import Announced, Options, announced
 from conformance.verdicts import Result, Verdict
 
 RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
-SERVER: pytest.StashKey[tuple[Options, Announced]] = pytest.StashKey()
+SERVER: pytest.StashKey[tuple[Options, Announced, Presence]] = pytest.StashKey()
 
 
 class NotConforming(Exception):
@@ -47,16 +47,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def tus_server(pytestconfig: pytest.Config) -> tuple[Options, Announced]:
+def tus_server(pytestconfig: pytest.Config) -> tuple[Options, Announced, Presence]:
     """The server that ``--url`` names, and what it announces."""
     options = _options(pytestconfig)
-    found = options, announced(options)
+    found = options, announced(options), Presence(options)
     pytestconfig.stash[SERVER] = found
     return found
 
 
 @pytest.fixture
-def tus_result(tus_server: tuple[Options, Announced], pytestconfig: pytest.Config, tus_case: Case) -> Iterator[Result]:
+def tus_result(
+    tus_server: tuple[Options, Announced, Presence], pytestconfig: pytest.Config, tus_case: Case
+) -> Iterator[Result]:
     """What came of the case."""
     result = run(tus_case, *tus_server)
     pytestconfig.stash[RESULTS].append(result)
@@ -82,7 +84,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     results = session.config.stash[RESULTS]
     if not results:
         return
-    about = report.about(session.config.getoption("--name"), *session.config.stash[SERVER])
+    options, found, _ = session.config.stash[SERVER]
+    about = report.about(session.config.getoption("--name"), options, found)
     if path := session.config.getoption("--report-json"):
         path.write_text(report.as_json(about, results) + "\n", encoding="utf-8")
     if path := session.config.getoption("--report-html"):

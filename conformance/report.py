@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from conformance.requirements import REQUIREMENTS, SPECIFICATION
+from conformance.requirements import REQUIREMENTS
 from conformance.target import Announced, Options
 from conformance.verdicts import ORDER, Check, Result, Verdict
 
@@ -49,7 +48,16 @@ def by_requirement(results: Iterable[Result]) -> dict[str, Verdict]:
     return found
 
 
-def tree(results: Sequence[Result]) -> str:
+COLOURS: Final = {"pass": "32", "FAIL": "31", "error": "31", "weak": "33"}
+
+
+def coloured(text: str, verdict: Verdict, colour: bool) -> str:
+    """The text in the verdict's colour, where colours are seen."""
+    code = COLOURS.get(verdict, "2")
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text
+
+
+def tree(results: Sequence[Result], colour: bool = False) -> str:
     """The cases below their sections, each with its verdict."""
     lines: list[str] = []
     section = ""
@@ -57,11 +65,12 @@ def tree(results: Sequence[Result]) -> str:
         here, _, name = result.case.removeprefix("tus/").partition("/")
         if here != section:
             section = here
-            lines.append(section)
-        lines.append(f"  {MARKS[result.verdict]} {name:28} {result.title}")
+            lines.append(f"\x1b[1m{section}\x1b[0m" if colour else section)
+        mark = coloured(MARKS[result.verdict], result.verdict, colour)
+        lines.append(f"  {mark} {name:28} {result.title}")
         if result.verdict in (Verdict.UNSUPPORTED, Verdict.UNTESTED, Verdict.ERROR):
             lines.append(f"      {result.verdict}: {result.reason}")
-        lines += [f"      {short(check)}" for check in _once(result.broken)]
+        lines += [f"      {coloured(short(check), check.verdict, colour)}" for check in result.broken]
     return "\n".join(lines)
 
 
@@ -75,27 +84,25 @@ def details(result: Result) -> str:
     lines = [f"{result.case}: {result.title}"]
     if result.reason:
         lines.append(f"{result.verdict}: {result.reason}")
-    for check in _once(result.broken):
+    for check in result.broken:
         requirement = REQUIREMENTS[check.requirement]
         lines += ["", short(check), f"  {requirement.said}: {requirement.text}"]
-        lines.append(f"  {SPECIFICATION} ({requirement.section})")
-    if result.exchanges:
-        lines += ["", "The last exchanges:"]
-        for exchange in result.exchanges[-3:]:
-            lines += [exchange.text(), *([] if exchange.raw else [f"$ {exchange.curl()}"]), ""]
+        lines.append(f"  {requirement.source}")
+    for exchange in result.evidence:
+        lines += ["", *([] if exchange.raw else [f"$ {exchange.curl()}"]), exchange.text()]
     return "\n".join(lines)
 
 
-def summary(results: Sequence[Result]) -> str:
-    """The figures."""
+def summary(results: Sequence[Result], colour: bool = False) -> str:
+    """The tree and the figures."""
     cases = Counter(result.verdict for result in results)
     requirements = Counter(by_requirement(results).values())
     lines = [
-        f"{title:13}" + "   ".join(f"{counts[verdict]} {verdict}" for verdict in ORDER if counts[verdict])
+        f"{title:13}" + "   ".join(coloured(f"{counts[each]} {each}", each, colour) for each in ORDER if counts[each])
         for title, counts in (("cases", cases), ("requirements", requirements))
     ]
     seconds = sum(result.seconds for result in results)
-    return "\n".join([tree(results), "", *lines, f"{seconds:.1f} s"])
+    return "\n".join([tree(results, colour), "", *lines, f"{seconds:.1f} s"])
 
 
 def as_json(about: Mapping[str, Any], results: Sequence[Result]) -> str:
@@ -107,14 +114,18 @@ def as_json(about: Mapping[str, Any], results: Sequence[Result]) -> str:
             "verdict": result.verdict,
             "reason": result.reason,
             "seconds": round(result.seconds, 3),
-            "checks": [
-                {**dataclasses.asdict(check), "verdict": check.verdict} for check in dict.fromkeys(result.checks)
-            ],
+            "checks": [_check(check) for check in dict.fromkeys(result.checks)],
+            "exchanges": [each.text() for each in result.evidence] if result.broken else [],
         }
         for result in results
     ]
     return json.dumps({"server": about, "requirements": by_requirement(results), "cases": cases}, indent=1)
 
 
-def _once(checks: Iterable[Check]) -> list[Check]:
-    return list(dict.fromkeys(checks))
+def _check(check: Check) -> dict[str, Any]:
+    return {
+        "requirement": check.requirement,
+        "verdict": check.verdict,
+        "expected": check.expected,
+        "found": check.found,
+    }

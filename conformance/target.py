@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
+import secrets
+import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -48,9 +49,10 @@ class Target:
 
     # Checking
 
-    def check(self, requirement: str, holds: bool, expected: str, found: object) -> bool:
-        """Write down whether a requirement holds, and go on either way."""
-        self.result.checks.append(Check(requirement, bool(holds), expected, str(found)))
+    def check(self, requirement: str, holds: bool, expected: str, found: object, *, advice: bool = False) -> bool:
+        """Write down whether a requirement holds, and go on either way. ``advice``: weak at worst."""
+        at = len(self.result.exchanges) - 1
+        self.result.checks.append(Check(requirement, bool(holds), expected, str(found), advice, at))
         return bool(holds)
 
     def needs(self, extension: str) -> None:
@@ -66,12 +68,18 @@ class Target:
     # Asking
 
     def ask(
-        self, method: str, url: str, *headers: tuple[str, str], body: bytes | None = None, version: bool = True
+        self,
+        method: str,
+        url: str,
+        *headers: tuple[str, str],
+        body: bytes | None = None,
+        version: bool = True,
+        linger: bool = False,
     ) -> Answer:
         """One request, with Tus-Resumable unless told otherwise. No answer at all is an answer of status 0."""
         said = [*self.options.headers, *([VERSION] if version else []), *headers]
         try:
-            return self.wire.ask(method, url, said, body)
+            return self.wire.ask(method, url, said, body, linger=linger)
         except NoAnswer:
             return Answer(0, ())
 
@@ -81,7 +89,7 @@ class Target:
 
     def post(self, *headers: tuple[str, str], body: bytes | None = None) -> Answer:
         """POST to where uploads are created, with metadata as every client sends them unless the case has its own."""
-        own = any(name == "Upload-Metadata" or value.startswith("final;") for name, value in headers)
+        own = any(name == "Upload-Metadata" for name, _ in headers)
         return self.ask("POST", self.base, *headers, *([] if own else [ORDINARY]), body=body)
 
     def head(self, url: str) -> Answer:
@@ -126,15 +134,14 @@ class Target:
         return url
 
     def unknown(self) -> str:
-        """A URL like that of an upload, of which there is none."""
+        """A URL just like that of an upload, of which there is none: its last letters and digits are others."""
         url = self.made()
-        kept, _, last = url.rpartition("/")
-        digits = hashlib.sha256(os.urandom(16)).hexdigest()
-        return f"{kept}/{digits[: len(last)] or digits}"
+        size = min(8, len(url.rpartition("/")[2]))
+        return url[:-size] + "".join(_another(letter) for letter in url[-size:])
 
     def stored(self, url: str) -> bytes | None:
         """The bytes of the upload, where the server lets one GET them; None where it doesn't."""
-        answer = self.ask("GET", url)
+        answer = self.ask("GET", url, linger=True)
         return answer.body if answer.status == 200 else None
 
     def same_bytes(self, requirement: str, url: str, data: bytes) -> None:
@@ -198,6 +205,14 @@ def announced(options: Options) -> Announced:
         algorithms=tuple(name.strip() for name in algorithms if name.strip()),
         answer=answer,
     )
+
+
+def _another(letter: str) -> str:
+    """A letter or digit of the same kind; what is a hexadecimal digit stays one."""
+    for kind in (string.digits, "abcdef", "ABCDEF", string.ascii_lowercase, string.ascii_uppercase):
+        if letter in kind:
+            return secrets.choice(kind.replace(letter, ""))
+    return letter
 
 
 def encoded(text: str | bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from conformance.requirements import REQUIREMENTS, Level
 from conformance.wire import Exchange
@@ -25,6 +26,10 @@ class Verdict(StrEnum):
 ORDER = list(Verdict)
 
 
+SHOWN: Final = 6
+"""Exchanges of a case that a report shows."""
+
+
 class Untested(Exception):
     """What the case needs to begin with did not work; another case says so itself."""
 
@@ -35,12 +40,16 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at, for one requirement."""
+    """One thing that was looked at, for one requirement. ``advice``: the requirement does not say so in as many words,
+    or binds the client in the first place, so a server that does otherwise is weak at worst. ``at``: after which of the
+    case's exchanges it was."""
 
     requirement: str
     holds: bool
     expected: str
     found: str
+    advice: bool = False
+    at: int = field(default=-1, compare=False)
 
     @property
     def verdict(self) -> Verdict:
@@ -50,7 +59,7 @@ class Check:
             return Verdict.NOTED
         if self.holds:
             return Verdict.PASS
-        return Verdict.FAIL if level is Level.MUST else Verdict.WEAK
+        return Verdict.FAIL if level is Level.MUST and not self.advice else Verdict.WEAK
 
 
 @dataclass
@@ -78,5 +87,13 @@ class Result:
 
     @property
     def broken(self) -> list[Check]:
-        """The checks that did not hold."""
-        return [check for check in self.checks if check.verdict in (Verdict.FAIL, Verdict.WEAK)]
+        """The checks that did not hold, each once."""
+        return list(dict.fromkeys(check for check in self.checks if check.verdict in (Verdict.FAIL, Verdict.WEAK)))
+
+    @property
+    def evidence(self) -> list[Exchange]:
+        """The exchanges that show what is broken, each with the one before it; of a case that came to no end, the last
+        ones."""
+        before = [at for check in self.broken for at in (check.at - 1, check.at) if at >= 0]
+        chosen = sorted(set(before))[:SHOWN] or range(max(0, len(self.exchanges) - 3), len(self.exchanges))
+        return [self.exchanges[at] for at in chosen]

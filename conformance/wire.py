@@ -19,6 +19,8 @@ SHOWN: Final = 400
 
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
 
+LATE: Final = "no answer in time"
+
 Headers = Sequence[tuple[str, str]]
 
 
@@ -57,6 +59,11 @@ class Exchange:
     failure: str = ""
     seconds: float = 0.0
     raw: bool = False
+
+    @property
+    def vanished(self) -> bool:
+        """Whether the connection was refused, or ended without an answer."""
+        return self.answer is None and not self.raw and self.failure != LATE
 
     def curl(self) -> str:
         """A command that does the same, without secrets."""
@@ -112,13 +119,13 @@ class Wire:
         return connection
 
     def ask(
-        self, method: str, url: str, headers: Headers = (), body: bytes | None = None, *, framed: bool = True
+        self, method: str, url: str, headers: Headers = (), body: bytes | None = None, *, linger: bool = False
     ) -> Answer:
-        """One request on a connection of its own. ``framed`` adds Content-Length where there is a body. Raises
-        NoAnswer, and OSError where nobody is there any more."""
+        """One request on a connection of its own, which is closed at once, or with ``linger`` only by ``close``.
+        Raises NoAnswer, and OSError where nobody is there any more."""
         where = urlsplit(url)
         sent = [("Host", where.netloc), *headers]
-        if framed and (body is not None or method in ("POST", "PATCH")):
+        if body is not None or method in ("POST", "PATCH"):
             sent.append(("Content-Length", str(len(body or b""))))
         exchange = Exchange(method, url, sent, body or b"")
         self.exchanges.append(exchange)
@@ -126,10 +133,12 @@ class Wire:
         connection = self.connect(url)
         try:
             try:
-                connection.send(head(method, where, [*sent, ("Connection", "close")]), body or b"")
+                ending = [] if linger else [("Connection", "close")]
+                connection.send(head(method, where, [*sent, *ending]), body or b"")
                 exchange.answer = connection.answer(method)
             finally:
-                connection.close()
+                if not linger:
+                    connection.close()
         except OSError as error:
             exchange.failure = str(error)
             raise NoAnswer(f"{method}: {error}") from error
@@ -253,12 +262,12 @@ class Connection:
     def _more(self, deadline: float) -> bool:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise NoAnswer("no answer in time")
+            raise NoAnswer(LATE)
         self.raw.settimeout(left)
         try:
             block = self.raw.recv(65536)
         except TimeoutError:
-            raise NoAnswer("no answer in time") from None
+            raise NoAnswer(LATE) from None
         except OSError:
             return False
         self._buffer += block

@@ -1,5 +1,5 @@
 """Write into the documentation what it takes from the code: the tables of the settings, the diagram of the statuses,
-which conformance case looks at what.
+which conformance case looks at what, and how servers fare.
 
 python scripts/generated_docs.py [--check]     --check: write nothing, exit 1 when a page is out of date
 """
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from conformance.coverage import table
+from conformance.matrix import failures, kept, matrix
 from tusserver.protocol.upload import TOMBSTONES, TRANSITIONS, Status
 from tusserver.settings import PREFIX, Settings, default, form, group, option
 
@@ -66,6 +67,8 @@ def main(arguments: list[str]) -> int:
         ("configuration.md", "settings", tables()),
         ("design.md", "status diagram", diagram()),
         ("conformance.md", "conformance coverage", table()),
+        ("conformance-results.md", "matrix", matrix(kept())),
+        ("conformance-results.md", "failures", failures(kept())),
     ):
         path = DOCS / page
         old = path.read_text(encoding="utf-8")

@@ -24,6 +24,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+def mutants_caught(reporter: pytest.TerminalReporter) -> str | None:
+    """How many of the conformance suite's mutants were found out, where these tests ran."""
+    told = [
+        report.outcome
+        for reports in reporter.stats.values()
+        for report in reports
+        if "::test_a_mutant_is_caught_" in getattr(report, "nodeid", "") and report.when == "call"
+    ]
+    return f"conformance mutants caught: {told.count('passed')} of {len(told)}" if told else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for nodeid in skipped(config):
         terminalreporter.write_line(f"NO_SKIPS=1, but this was skipped: {nodeid}", red=True)
+    if caught := mutants_caught(terminalreporter):
+        terminalreporter.write_line(caught)

@@ -68,7 +68,7 @@ def nonsense(tus: Target) -> None:
     """An Upload-Checksum that is none is refused."""
     tus.needs("checksum")
     url = tus.made(length=11)
-    for said in ("sha1", "sha1 ", "sha1 %%%", "sha1 AAAA", "sha1  " + VECTOR[1][5:]):
+    for said in ("sha1", "sha1 ", "sha1 %%%", "sha1 AAAA"):
         answer = tus.patch(url, 0, DATA, ("Upload-Checksum", said))
         tus.check("CSUM-04", 400 <= answer.status < 500, f"a 4xx for {said!r}", answer.status)
         if not tus.check("CSUM-09", tus.offset(url) == 0, f"offset 0 after {said!r}", tus.offset(url)):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from conformance.cases import case
-from conformance.target import INTEGER, OCTETS, Target
+from conformance.target import INTEGER, OCTETS, ORDINARY, Pairs, Target
+from conformance.wire import Answer
 
 SEMVER = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+")
 EXTENSIONS = frozenset(
@@ -22,7 +24,7 @@ EXTENSIONS = frozenset(
     }
 )
 TEXT = ("Content-Type", "text/plain")
-UNKNOWN_VERSIONS = ("0.2.2", "2.0.0", "1.0", "x")
+UNKNOWN_VERSIONS = ("0.2.2", "2.0.0", "1.0")
 
 
 @case("core/options/version", "CORE-04", "CORE-05", "CORE-43")
@@ -30,7 +32,9 @@ def options_version(tus: Target) -> None:
     """OPTIONS says which versions the server speaks, the best one first."""
     for url in (tus.base, tus.made()):
         answer = tus.options_of(url)
-        tus.check("CORE-43", answer.status in (200, 204), "200 or 204", answer.status)
+        well = tus.check("CORE-43", answer.status in (200, 204), "200 or 204", answer.status, advice=url != tus.base)
+        if not well and url != tus.base:
+            return
         said = answer.get("Tus-Version")
         if tus.check("CORE-43", said is not None, "Tus-Version", said):
             versions = [version.strip() for version in str(said).split(",")]
@@ -75,19 +79,19 @@ def options_maximum(tus: Target) -> None:
 def resumable_on_every_answer(tus: Target) -> None:
     """Every answer but to OPTIONS carries Tus-Resumable: 1.0.0, errors too."""
     url, gone = tus.made(), tus.unknown()
-    answers = {
-        "POST": tus.post(("Upload-Length", "1")),
-        "HEAD": tus.head(url),
-        "PATCH": tus.patch(url, 0, b"01234"),
-        "PATCH at a wrong offset": tus.patch(url, 3, b"0"),
-        "PATCH of a wrong type": tus.ask("PATCH", url, TEXT, ("Upload-Offset", "5"), body=b"0"),
-        "PATCH without Upload-Offset": tus.ask("PATCH", url, OCTETS, body=b"0"),
-        "HEAD of an unknown upload": tus.head(gone),
-        "PATCH of an unknown upload": tus.patch(gone, 0, b"0"),
-        "POST without a length": tus.post(),
+    asking: dict[str, Callable[[], Answer]] = {
+        "POST": lambda: tus.post(("Upload-Length", "1")),
+        "HEAD": lambda: tus.head(url),
+        "PATCH": lambda: tus.patch(url, 0, b"01234"),
+        "PATCH at a wrong offset": lambda: tus.patch(url, 3, b"0"),
+        "PATCH of a wrong type": lambda: tus.ask("PATCH", url, TEXT, ("Upload-Offset", "5"), body=b"0"),
+        "PATCH without Upload-Offset": lambda: tus.ask("PATCH", url, OCTETS, body=b"0"),
+        "HEAD of an unknown upload": lambda: tus.head(gone),
+        "PATCH of an unknown upload": lambda: tus.patch(gone, 0, b"0"),
+        "POST without a length": lambda: tus.post(),
     }
-    for what, answer in answers.items():
-        found = answer.get("Tus-Resumable")
+    for what, ask in asking.items():
+        found = ask().get("Tus-Resumable")
         if tus.check("CORE-07", found is not None, f"Tus-Resumable on {what}", found):
             tus.check("CORE-08", found == "1.0.0", f"1.0.0 on {what}", found)
 
@@ -99,14 +103,15 @@ def unknown_version(tus: Target) -> None:
         said = ("Tus-Resumable", version)
         url = tus.made()
         append = (OCTETS, ("Upload-Offset", "0"))
-        answers = [
-            ("POST", tus.ask("POST", tus.base, said, ("Upload-Length", "1"), version=False)),
-            ("HEAD", tus.ask("HEAD", url, said, version=False)),
-            ("PATCH", tus.ask("PATCH", url, said, *append, body=b"01234", version=False)),
+        asking: list[tuple[str, str, Pairs, bytes | None]] = [
+            ("POST", tus.base, [("Upload-Length", "1"), ORDINARY], None),
+            ("HEAD", url, [], None),
+            ("PATCH", url, append, b"01234"),
         ]
         if "termination" in tus.announced.extensions:
-            answers.append(("DELETE", tus.ask("DELETE", url, said, version=False)))
-        for method, answer in answers:
+            asking.append(("DELETE", url, [], None))
+        for method, where, headers, body in asking:
+            answer = tus.ask(method, where, said, *headers, body=body, version=False)
             what = f"{method} with {version}"
             tus.check("CORE-09", answer.status == 412, f"412 for {what}", answer.status)
             if answer.status == 412:
@@ -174,7 +179,8 @@ def override_post(tus: Target) -> None:
     tus.check("CORE-16", answer.status == 204, "204, as for PATCH", answer.status)
     tus.check("CORE-16", tus.offset(url) == 5, "offset 5", tus.offset(url))
     answer = tus.ask("POST", url, ("X-HTTP-Method-Override", "HEAD"))
-    tus.check("CORE-16", answer.get("Upload-Offset") == "5", "Upload-Offset, as for HEAD", answer.status)
+    found = answer.get("Upload-Offset")
+    tus.check("CORE-16", found == "5", "Upload-Offset, as for HEAD", found or answer.status, advice=True)
     if "termination" in tus.announced.extensions:
         answer = tus.ask("POST", url, ("X-HTTP-Method-Override", "DELETE"))
         tus.check("CORE-16", answer.status == 204, "204, as for DELETE", answer.status)

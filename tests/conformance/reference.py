@@ -224,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         if sum(part.length or 0 for part in parts if part is not None) > MAXIMUM:
             raise Refused(413)
         if self.breaks("CONC-12"):
-            metadata = metadata or next((part.metadata for part in parts if part is not None), None)
+            metadata = next((part.metadata for part in parts if part is not None), None)
         self._keep(Upload(None, metadata, concat, parts=ids, expires=time.time() + LIFE))
         return 201
 
@@ -287,6 +287,8 @@ class Handler(BaseHTTPRequestHandler):
             tell(("Upload-Metadata", f"{echoed}, " if self.breaks("CREA-14") else echoed))
         if upload.concat is not None:
             tell(("Upload-Concat", upload.concat.split(";")[0] + ";" if self.breaks("CONC-22") else upload.concat))
+        if not self._whole(upload):
+            tell(self._expires(upload))
         if not self.breaks("CORE-24"):
             tell(("Cache-Control", "no-store"))
         return 200

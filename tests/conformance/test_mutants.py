@@ -13,7 +13,7 @@ import pytest
 from conformance.cases import load
 from conformance.report import details
 from conformance.requirements import REQUIREMENTS, Level
-from conformance.runner import run
+from conformance.runner import Presence, run
 from conformance.target import Options, announced
 from conformance.verdicts import Result, Verdict
 from tests.conformance.reference import reference
@@ -46,9 +46,9 @@ def results(broken: str = "", only: str | None = None) -> list[Result]:
     cases = [case for case in CASES.values() if only is None or only in case.requirements]
     with reference(broken) as url:
         options = Options(url=url, extensions=EVERY_EXTENSION, patience=2.0, timeout=5.0)
-        found = announced(options)
+        found, presence = announced(options), Presence(options)
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda case: run(case, options, found), cases))
+            return list(pool.map(lambda case: run(case, options, found, presence), cases))
 
 
 MUTANTS = sorted(
