@@ -21,6 +21,7 @@ LAYERS = (
     ("intake", "receiver", "assembly", "engine"),
     ("downloads", "endpoints", "admin", "doctor"),
     ("app",),
+    ("connection",),
     ("server", "cli", "__main__"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from tusserver.protocol.commands import Body, Checksum
 from tusserver.protocol.refusals import BodyTimeout, ClientGone, Refusal
+from tusserver.stores.base import ByteWriter, PouringWriter
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -21,16 +23,65 @@ BUFFER = 256 * 1024
 HOP = 64 * 1024
 
 
+class Claim:
+    """The rest of a body, taken off its connection. ``block`` had arrived, ``remaining`` bytes are to come through the
+    non-blocking socket ``descriptor``, which is closed by ``release``."""
+
+    def __init__(self, block: bytes, remaining: int, descriptor: int, released: Callable[[int], None]) -> None:
+        self.block = block
+        self.remaining = remaining
+        self.descriptor = descriptor
+        self._released = released
+        self._loop = asyncio.get_running_loop()
+
+    def watch(self, arrived: Callable[[], None]) -> None:
+        """Call once there is something to be read, or the end."""
+
+        def readable() -> None:
+            self.unwatch()
+            arrived()
+
+        self._loop.add_reader(self.descriptor, readable)
+
+    def unwatch(self) -> None:
+        """Do not call any more."""
+        self._loop.remove_reader(self.descriptor)
+
+    def release(self) -> None:
+        """Give the connection back; what is still ``remaining`` has not been taken."""
+        self.unwatch()
+        os.close(self.descriptor)
+        self._released(self.remaining)
+
+
+class Direct(Protocol):
+    """A server's offer to let go of a body."""
+
+    def claim(self) -> Claim | None:
+        """Stop reading, and hand over the body; None where that can't be or is not worth it. A client that waits for
+        permission to send gets it. A claim that was released before its end can be claimed again."""
+        ...
+
+
 class RequestBody:
     """The body of one request.
 
     ``idle_timeout``: seconds without a byte after which the body ends with BodyTimeout (CORE-40). ``trailer`` gives
-    the checksum that came behind the body. ``begun``: somebody has asked for it (and thereby let the client send it).
-    ``received``: bytes that have arrived. ``complete``: it has arrived whole.
+    the checksum that came behind the body. ``direct``: the server's offer to let go of it. ``begun``: somebody has
+    asked for it (and thereby let the client send it). ``received``: bytes that have arrived. ``complete``: it has
+    arrived whole.
     """
 
-    def __init__(self, receive: Receive, *, idle_timeout: float, trailer: Callable[[], Checksum] | None = None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        *,
+        idle_timeout: float,
+        trailer: Callable[[], Checksum] | None = None,
+        direct: Direct | None = None,
+    ) -> None:
         self._receive = receive
+        self._direct = direct
         self._idle_timeout = idle_timeout
         self.trailer = trailer
         self.complete = False
@@ -69,6 +120,23 @@ class RequestBody:
             self._pump.cancel()
             self._pump = None
 
+    async def pour(self, writer: ByteWriter, end: int | None) -> bool | None:
+        """Let the writer take the body from the connection by itself, up to the position ``end`` (None: all of it).
+        Returns whether there was more; None where that can't be: nothing has happened then, and ``batches`` has it.
+
+        Raises what ``batches`` raises, after the last byte that arrived.
+        """
+        claim = self._direct.claim() if self._direct is not None and isinstance(writer, PouringWriter) else None
+        if claim is None:
+            return None
+        assert isinstance(writer, PouringWriter)
+        self.begun = True
+        try:
+            return await self._pour(claim, writer, end)
+        finally:
+            self.complete = claim.remaining == 0
+            claim.release()
+
     async def drain(self, size: int, seconds: float) -> None:
         """Throw away up to ``size`` bytes that still arrive within ``seconds``, so that a client that is still
         sending gets to read the answer before the connection closes."""
@@ -76,11 +144,66 @@ class RequestBody:
             return
         self._ending, self._last = None, False
         with contextlib.suppress(TimeoutError, Refusal):
-            async with asyncio.timeout(seconds), contextlib.aclosing(self.batches()) as batches:
-                async for batch in batches:
-                    size -= sum(map(len, batch))
-                    if size <= 0:
-                        return
+            async with asyncio.timeout(seconds):
+                claim = self._direct.claim() if self._direct is not None else None
+                await (self._discard(size) if claim is None else self._pour_away(claim, size))
+
+    async def _discard(self, size: int) -> None:
+        async with contextlib.aclosing(self.batches()) as batches:
+            async for batch in batches:
+                size -= sum(map(len, batch))
+                if size <= 0:
+                    return
+
+    async def _pour_away(self, claim: Claim, size: int) -> None:
+        try:
+            size -= len(claim.block)
+            while claim.remaining and size > 0:
+                await self._readable(claim)
+                block = os.read(claim.descriptor, min(claim.remaining, HOP))
+                claim.remaining -= len(block)
+                size -= len(block)
+                if not block:
+                    return
+        except OSError:
+            return
+        finally:
+            claim.release()
+
+    async def _pour(self, claim: Claim, writer: PouringWriter, end: int | None) -> bool:
+        blocks, over = cut([claim.block], None if end is None else end - writer.position)
+        self.received += sum(map(len, blocks))
+        await writer.write(blocks)
+        while claim.remaining and not over:
+            room = claim.remaining if end is None else min(claim.remaining, end - writer.position)
+            if room == 0:
+                return True
+            last = self._ending
+            poured, gone = await writer.pour(claim.descriptor, room)
+            claim.remaining -= poured
+            self.received += poured
+            if gone:
+                self.interrupt(ClientGone())
+                raise self._ending or ClientGone()
+            if last is not None and claim.remaining:
+                raise last  # only now: what had arrived by then is kept
+            if not poured:
+                await self._readable(claim)
+        return over
+
+    async def _readable(self, claim: Claim) -> None:
+        """Wait until something arrives, or somebody interrupts, or too long."""
+        if self._ending is not None:
+            return
+        self._arrived.clear()
+        claim.watch(self._arrived.set)
+        try:
+            async with asyncio.timeout(self._idle_timeout):
+                await self._arrived.wait()
+        except TimeoutError:
+            self.interrupt(BodyTimeout())
+        finally:
+            claim.unwatch()
 
     async def _wait(self) -> bool:
         """Whether there are blocks; False when there are none and none will come."""
@@ -126,6 +249,11 @@ class Digest:
     def __init__(self, body: Body, algorithms: Iterable[str]) -> None:
         names = [body.checksum.algorithm] if body.checksum else list(algorithms) if body.checksum_follows else []
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+
+    @property
+    def needed(self) -> bool:
+        """Whether the blocks have to be seen."""
+        return bool(self._hashes)
 
     async def update(self, blocks: Sequence[bytes | memoryview]) -> None:
         """Take the blocks in."""

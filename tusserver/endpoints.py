@@ -49,6 +49,9 @@ Send = Callable[[Any], Awaitable[None]]
 TRAILERS = "tusserver.trailers"
 """The ASGI extension under which ``tusserver.server`` hands over request trailers: a list that fills as they come."""
 
+DIRECT = "tusserver.direct"
+"""The ASGI extension under which ``tusserver.server`` offers to let go of a body (see ``tusserver.body.Direct``)."""
+
 LINGER_BYTES = 1024 * 1024
 LINGER_SECONDS = 1.0
 
@@ -120,7 +123,8 @@ class Uploads:
 
     def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
         headers = _decoded(scope["headers"])
-        trailers = scope.get("extensions", {}).get(TRAILERS)
+        extensions = scope.get("extensions", {})
+        trailers = extensions.get(TRAILERS)
         request = Request(
             method=scope["method"],
             upload_id=scope.get("path_params", {}).get("upload_id") or None,
@@ -134,7 +138,7 @@ class Uploads:
             request=request,
             method=method_of(request.method, headers),
             client=self._origin.client(scope),
-            body=RequestBody(receive, idle_timeout=self._idle_timeout),
+            body=RequestBody(receive, idle_timeout=self._idle_timeout, direct=extensions.get(DIRECT)),
         )
 
     def _check_size(self, scope: Scope) -> None:

@@ -78,18 +78,27 @@ class Intake:
         self.hold.interrupted = body.interrupt
         if self.hold.reason is not None:
             body.interrupt(self.hold.reason)
+        over = None if digest.needed else await body.pour(self.writer, end)
+        if over is None:
+            over = await self._carry(body, digest, end)
+        if over:
+            raise rules.overflow(self.hold.upload, command)
+        checksum = command.body.checksum
+        if command.body.checksum_follows and body.trailer is not None:
+            checksum = body.trailer()
+        if checksum is not None and not digest.matches(checksum):
+            raise ChecksumMismatch
+
+    async def _carry(self, body: RequestBody, digest: Digest, end: int | None) -> bool:
+        """Write what arrives up to the position ``end``; whether there was more."""
         async with contextlib.aclosing(body.batches()) as batches:
             async for batch in batches:
                 blocks, over = cut(batch, None if end is None else end - self.writer.position)
                 await digest.update(blocks)
                 await self.writer.write(blocks)
                 if over:
-                    raise rules.overflow(self.hold.upload, command)
-        checksum = command.body.checksum
-        if command.body.checksum_follows and body.trailer is not None:
-            checksum = body.trailer()
-        if checksum is not None and not digest.matches(checksum):
-            raise ChecksumMismatch
+                    return True
+        return False
 
     async def settle(self, *, keep: bool) -> Refusal | None:
         """Make durable what arrived and close the writer; ``flushed`` is then what may be counted. Returns what

@@ -1,13 +1,4 @@
-"""``tusserver serve``: uvicorn, with a connection that saves uploads at shutdown and loses nothing that it received.
-
-What ``UploadProtocol`` changes of stock uvicorn, each tested against the versions that ``pyproject.toml`` allows:
-
-* A shutdown first interrupts the uploads, which are saved and answered; uvicorn would wait for them to end.
-* ``receive()`` hands out what has arrived before it says that the client has gone; uvicorn drops it.
-* Request trailers come in a list of their own (the ASGI extension ``tusserver.trailers``); uvicorn adds them to the
-  headers, where a client could add any header after these were checked.
-* The head of a request is bounded in bytes and in seconds.
-"""
+"""``tusserver serve``: uvicorn with the connections of ``tusserver.connection``, its socket and its workers."""
 
 from __future__ import annotations
 
@@ -24,118 +15,24 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.supervisors import Multiprocess
 
 from tusserver.app import TusApp, build_engine, create_app
-from tusserver.endpoints import TRAILERS
+from tusserver.connection import protocol
 from tusserver.logs import configure, log_config
 from tusserver.protocol.refusals import Refusal
 from tusserver.settings import Settings, WrongSetting
 
 log = logging.getLogger("tusserver.server")
 
-MAX_HEAD = 256 * 1024
-MAX_TRAILERS = 8 * 1024
-HEAD_SECONDS = 30.0
 BACKLOG = 2048
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class CannotServe(Exception):
     """Why the server does not start: one sentence that says what to do."""
-
-
-class UploadCycle(RequestResponseCycle):
-    """One request and its response."""
-
-    async def receive(self) -> Any:
-        """The next ASGI event; a disconnect only once everything that arrived has been handed out."""
-        message = await super().receive()
-        if message["type"] == "http.disconnect" and self.body and not self.response_complete:
-            body, self.body = bytes(self.body), bytearray()
-            return {"type": "http.request", "body": body, "more_body": self.more_body}
-        return message
-
-
-class UploadProtocol(HttpToolsProtocol):
-    """One connection."""
-
-    _head: int | None = None
-    _trailers: list[tuple[bytes, bytes]] | None = None
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected; it has HEAD_SECONDS to say what it wants."""
-        super().connection_made(transport)
-        self._expect_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        self._unset_deadline()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes have arrived."""
-        super().data_received(data)
-        if self._head is not None:
-            self._head += len(data)
-            if self._head > MAX_HEAD and not self.transport.is_closing():
-                self._refuse(431, "The request's headers are too large.")
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        super().on_message_begin()
-        self._head = 0
-        self._trailers = None
-        if self._deadline is None:
-            self._expect_head()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or after the body a trailer."""
-        if self._trailers is None:
-            return super().on_header(name, value)
-        self._trailers.append((name.lower(), value))
-        if sum(len(each) + len(said) for each, said in self._trailers) > MAX_TRAILERS:
-            self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        """The head is complete; the application is started."""
-        self._head = None
-        self._unset_deadline()
-        self._trailers = []
-        cast(dict[str, Any], self.scope)["extensions"] = {TRAILERS: self._trailers}
-        super().on_headers_complete()
-        # uvicorn looks its class up in its own module; the instance has not been used yet
-        self.cycle.__class__ = UploadCycle
-
-    def shutdown(self) -> None:
-        """The server is stopping."""
-        super().shutdown()
-        app = self.config.loaded_app
-        if isinstance(app, TusApp):
-            app.begin_drain()
-
-    def _expect_head(self) -> None:
-        self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        if not self.transport.is_closing():
-            self._refuse(408, "The request's headers did not arrive in time.")
-
-    def _unset_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _refuse(self, status: int, message: str) -> None:
-        body = message.encode()
-        head = f"HTTP/1.1 {status} \r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\nconnection: close"
-        self.transport.write(head.encode() + b"\r\n\r\n" + body)
-        self.transport.close()
 
 
 def serve(settings: Settings) -> int:
@@ -145,7 +42,7 @@ def serve(settings: Settings) -> int:
     config = uvicorn.Config(
         functools.partial(_application, settings),
         factory=True,
-        http=UploadProtocol,
+        http=protocol(settings.direct),
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
         "Storage",
         "What a confirmed offset outlives: a loss of power (safe), or only a crash of the process (page-cache).",
     )
+    direct: bool = _setting(
+        True, "Storage", "Move bodies from the connection into the file within the kernel, where that can be."
+    )
     downloads: bool = _setting(True, "Storage", "Let GET serve finished uploads.")
     inline_types: MediaTypes = _setting(
         INLINE_TYPES, "Storage", "Media types that a browser may show; all others are offered as a download."

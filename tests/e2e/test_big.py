@@ -14,6 +14,8 @@ import requests
 
 from tests.e2e.server import ServerProcess, some_bytes
 
+pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
+
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 ROOM = 100 * MIB

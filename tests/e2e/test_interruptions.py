@@ -17,6 +17,8 @@ import requests
 
 from tests.e2e.server import OCTETS, ServerProcess, sha256, some_bytes, wait_for
 
+pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
+
 MIB = 1024 * 1024
 
 

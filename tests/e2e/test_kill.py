@@ -15,7 +15,6 @@ import requests
 from tests.e2e.server import OCTETS, ServerProcess, sha256, some_bytes, wait_for
 
 MIB = 1024 * 1024
-KILLS = 50
 T = TypeVar("T")
 
 
@@ -73,7 +72,8 @@ class Client(threading.Thread):
 
 
 @pytest.mark.timeout(400)
-def test_nothing_acknowledged_is_lost(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("way", "kills"), [("direct", 50), ("plain", 15)], indirect=["way"])
+def test_nothing_acknowledged_is_lost(start: Callable[..., ServerProcess], tmp_path: Path, kills: int) -> None:
     server = start(lease_ttl="500ms", progress_every="100ms", sweep_every="500ms")
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
@@ -81,7 +81,7 @@ def test_nothing_acknowledged_is_lost(start: Callable[..., ServerProcess], tmp_p
     clients = [Client(server, seed + number) for number in range(4)]
     for client in clients:
         client.start()
-    for _ in range(KILLS):
+    for _ in range(kills):
         time.sleep(moments.uniform(0.05, 0.6))
         server.kill()
         server.start()

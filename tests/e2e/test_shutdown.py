@@ -10,6 +10,8 @@ import requests
 from tests.e2e.server import ServerProcess, some_bytes, wait_for
 from tests.e2e.test_interruptions import in_queue
 
+pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
+
 MIB = 1024 * 1024
 
 

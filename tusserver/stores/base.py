@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tusserver.protocol.refusals import BytesElsewhere
 from tusserver.protocol.upload import Kind, Status, Upload
@@ -158,6 +158,20 @@ class ByteWriter(Protocol):
 
     async def close(self) -> None:
         """End; no byte is written under the token after this returns. Closing twice is fine."""
+        ...
+
+
+@runtime_checkable
+class PouringWriter(ByteWriter, Protocol):
+    """A byte writer that can take bytes from a socket by itself, so that nobody has to carry them."""
+
+    async def pour(self, source: int, size: int) -> tuple[int, bool]:
+        """Put down at ``position`` what arrives on the non-blocking stream socket ``source``, at most ``size`` bytes,
+        and move it. Returns soon: as soon as nothing is there, or it has had its turn. Returns how many bytes it took,
+        and whether the stream has ended or broken.
+
+        Even when its task is cancelled it leaves the descriptor alone once it has returned. Raises as ``write``.
+        """
         ...
 
 

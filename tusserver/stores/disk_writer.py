@@ -23,6 +23,8 @@ from typing import Any, Final, TypeVar
 from tusserver.protocol.refusals import BytesMissing, Refusal, StorageFull, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer
+from tusserver.stores.disk_early import WriteBack
+from tusserver.stores.disk_splice import turn
 
 T = TypeVar("T")
 
@@ -87,6 +89,7 @@ class DiskWriter:
         self._sources = sources
         self._open_source = open_source
         self._flushed = position
+        self._write_back = WriteBack(position) if durable else None
         self._failure: OSError | None = None
         self._lanes: dict[Lane, asyncio.Future[Any]] = {}
         self._flushing = asyncio.Lock()
@@ -100,6 +103,18 @@ class DiskWriter:
     async def write(self, blocks: Sequence[Buffer]) -> None:
         """See ``ByteWriter``."""
         await self._run(Lane.BYTES, partial(self._write, list(blocks)))
+
+    async def pour(self, source: int, size: int) -> tuple[int, bool]:
+        """See ``PouringWriter``."""
+        before = self._position
+        running = await self._begin(Lane.BYTES, partial(self._pour, source, size))
+        with explaining():
+            try:
+                ended = await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.wait({running})
+                raise
+        return self._position - before, ended
 
     async def copy(self, source: Upload, start: int, stop: int) -> None:
         """See ``ByteWriter``: the kernel copies, in steps, so that closing need not wait long."""
@@ -134,20 +149,34 @@ class DiskWriter:
                 await asyncio.get_running_loop().run_in_executor(self._executor, os.close, fd)
 
     async def _run(self, lane: Lane, work: Callable[[int], T]) -> T:
+        running = await self._begin(lane, work)
+        with explaining():
+            return await asyncio.shield(running)
+
+    async def _begin(self, lane: Lane, work: Callable[[int], T]) -> asyncio.Future[T]:
         while (earlier := self._lanes.get(lane)) is not None and not earlier.done():
             await asyncio.wait({earlier})
         if self._fd is None:
             raise StoreUnavailable("The writer is closed.")
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._fd)
         self._lanes[lane] = running
-        with explaining():
-            return await asyncio.shield(running)
+        return running
+
+    def _pour(self, source: int, size: int, fd: int) -> bool:
+        def moved(written: int) -> None:
+            self._position += written
+            if self._write_back is not None:
+                self._write_back.upto(fd, self._position)
+
+        return turn(source, fd, self._position, size, moved)
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
         while blocks:
             written = os.pwritev(fd, blocks[:VECTOR], self._position)
             self._position += written
             blocks = _beyond(blocks, written)
+        if self._write_back is not None:
+            self._write_back.upto(fd, self._position)
 
     def _copy(self, source: Upload, start: int, stop: int, fd: int) -> None:
         for path, first, last in self._sources(source, start, stop):

@@ -1,0 +1,209 @@
+"""The connection of ``tusserver serve``: uvicorn's, but it saves uploads at shutdown, loses nothing that it received,
+and lets go of a body that can go straight from the socket to where it is stored.
+
+What is changed of stock uvicorn, each tested against the versions that ``pyproject.toml`` allows:
+
+* A shutdown first interrupts the uploads, which are saved and answered; uvicorn would wait for them to end.
+* ``receive()`` hands out what has arrived before it says that the client has gone; uvicorn drops it.
+* Request trailers come in a list of their own (the ASGI extension ``tusserver.trailers``); uvicorn adds them to the
+  headers, where a client could add any header after these were checked.
+* The head of a request is bounded in bytes and in seconds.
+* The rest of a body can be claimed (the ASGI extension ``tusserver.direct``): reading stops, and whoever claimed it
+  takes the bytes from the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+from typing import Any, Final, cast
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tusserver.app import TusApp
+from tusserver.body import Claim
+from tusserver.endpoints import DIRECT, TRAILERS
+
+log = logging.getLogger("tusserver.connection")
+
+MAX_HEAD = 256 * 1024
+MAX_TRAILERS = 8 * 1024
+HEAD_SECONDS = 30.0
+WORTH_CLAIMING: Final = 128 * 1024
+"""Bytes of a body from which on taking it off the connection is cheaper than reading it."""
+
+
+class UploadCycle(RequestResponseCycle):
+    """One request and its response."""
+
+    async def receive(self) -> Any:
+        """The next ASGI event; a disconnect only once everything that arrived has been handed out."""
+        message = await super().receive()
+        if message["type"] == "http.disconnect" and self.body and not self.response_complete:
+            body, self.body = bytes(self.body), bytearray()
+            return {"type": "http.request", "body": body, "more_body": self.more_body}
+        return message
+
+
+class DirectBody:
+    """The body of the request that a connection is at (see ``tusserver.body.Direct``)."""
+
+    def __init__(self, protocol: UploadProtocol, cycle: RequestResponseCycle, length: int) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._remaining = length
+
+    def claim(self) -> Claim | None:
+        """See ``Direct``."""
+        cycle, transport = self._cycle, self._protocol.transport
+        if transport.is_closing() or not cycle.more_body:
+            return None
+        self._protocol.flow.pause_reading()
+        if cycle.waiting_for_100_continue:
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        block, cycle.body = bytes(cycle.body), bytearray()
+        self._remaining -= len(block)
+        # The transport's own descriptor may not be watched by anybody else
+        return Claim(block, self._remaining, os.dup(transport.get_extra_info("socket").fileno()), self._release)
+
+    def _release(self, remaining: int) -> None:
+        """The claim is over. A body that came whole leaves a connection that goes on with the next request; the parser
+        still waits for the body's bytes, so a new one takes over. After any other the connection only closes."""
+        self._remaining = remaining
+        protocol = self._protocol
+        if remaining == 0 and not protocol.transport.is_closing():
+            self._cycle.more_body = False
+            protocol.parser = httptools.HttpRequestParser(protocol)
+            protocol.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            protocol.flow.resume_reading()
+
+
+class UploadProtocol(HttpToolsProtocol):
+    """One connection. ``direct`` offers bodies to be claimed."""
+
+    direct = True
+
+    _head: int | None = None
+    _trailers: list[tuple[bytes, bytes]] | None = None
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected; it has HEAD_SECONDS to say what it wants."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._unset_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD and not self.transport.is_closing():
+                self._refuse(431, "The request's headers are too large.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head = 0
+        self._trailers = None
+        if self._deadline is None:
+            self._expect_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after the body a trailer."""
+        if self._trailers is None:
+            return super().on_header(name, value)
+        self._trailers.append((name.lower(), value))
+        if sum(len(each) + len(said) for each, said in self._trailers) > MAX_TRAILERS:
+            self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """The head is complete; the application is started."""
+        self._head = None
+        self._unset_deadline()
+        self._trailers = []
+        extensions: dict[str, Any] = {TRAILERS: self._trailers}
+        cast(dict[str, Any], self.scope)["extensions"] = extensions
+        super().on_headers_complete()
+        # uvicorn looks its class up in its own module; the instance has not been used yet
+        self.cycle.__class__ = UploadCycle
+        length = self._claimable()
+        if length is not None:
+            extensions[DIRECT] = DirectBody(self, self.cycle, length)
+            self.flow.pause_reading()
+
+    def shutdown(self) -> None:
+        """The server is stopping."""
+        super().shutdown()
+        app = self.config.loaded_app
+        if isinstance(app, TusApp):
+            app.begin_drain()
+
+    def _claimable(self) -> int | None:
+        """The length of a body that may be claimed: it is said, it is not small, and nobody has to decrypt it."""
+        if not self.direct or self.scheme == "https" or self.scope["method"] not in ("PATCH", "POST"):
+            return None
+        names = [name for name, _ in self.headers]
+        if b"transfer-encoding" in names or b"content-length" not in names:
+            return None
+        length = int(self.headers[names.index(b"content-length")][1])
+        return length if length >= WORTH_CLAIMING else None
+
+    def _expect_head(self) -> None:
+        self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(408, "The request's headers did not arrive in time.")
+
+    def _unset_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: int, message: str) -> None:
+        body = message.encode()
+        head = f"HTTP/1.1 {status} \r\ncontent-type: text/plain\r\ncontent-length: {len(body)}\r\nconnection: close"
+        self.transport.write(head.encode() + b"\r\n\r\n" + body)
+        self.transport.close()
+
+
+class PlainProtocol(UploadProtocol):
+    """One connection whose bodies are always read and handed over block by block."""
+
+    direct = False
+
+
+def protocol(direct: bool) -> type[asyncio.Protocol] | str:
+    """What uvicorn is to speak HTTP with: ours, unless this uvicorn is built differently, and then its own."""
+    if not _is_known(HttpToolsProtocol, RequestResponseCycle):
+        log.warning(
+            "uvicorn %s is built in another way than tusserver knows; uploads work, but slower, and a shutdown waits "
+            "for them. Install the uvicorn that tusserver asks for.",
+            uvicorn.__version__,
+        )
+        return "auto"
+    return UploadProtocol if direct else PlainProtocol
+
+
+def _is_known(connection: type, cycle: type) -> bool:
+    """Whether the internals that are leaned on here are there."""
+    methods = ("data_received", "on_message_begin", "on_header", "on_headers_complete", "on_body", "shutdown")
+    parameters = inspect.signature(cycle).parameters
+    used = inspect.getsource(connection) + inspect.getsource(cycle)
+    return (
+        all(callable(getattr(connection, name, None)) for name in methods)
+        and {"scope", "transport", "flow", "message_event", "expect_100_continue", "keep_alive"} <= parameters.keys()
+        and all(
+            name in used for name in ("self.more_body", "self.body", "self.parser", "self.waiting_for_100_continue")
+        )
+    )
