@@ -159,6 +159,7 @@ class DiskWriter:
         if self._fd is None:
             raise StoreUnavailable("The writer is closed.")
         running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._fd)
+        running.add_done_callback(_seen)
         self._lanes[lane] = running
         return running
 
@@ -202,6 +203,12 @@ class DiskWriter:
         except OSError as error:
             self._failure = error
             raise
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Where nobody waits for it any more, its failure is no surprise: ``_failure`` has it."""
+    if not done.cancelled():
+        done.exception()
 
 
 def copy_range(source: int, target: int, start: int, at: int, size: int) -> int:
