@@ -107,7 +107,7 @@ class Intake:
         self.hold.beat = self.hold.renew  # the writer is about to be closed
         try:
             if keep:
-                self.flushed = await self.writer.flush()
+                self.flushed = await self.writer.flush(last=True)
         except Refusal as raised:
             refusal = raised
         finally:

@@ -218,6 +218,7 @@ async def test_deleting_under_a_writer(store: ByteStore) -> None:
     upload = an_upload(length=10)
     writer = await store.open(upload)
     await writer.write([b"01234"])
+    await writer.flush()
     await store.delete(upload)
     with contextlib.suppress(Refusal):
         await writer.write([b"56789"])

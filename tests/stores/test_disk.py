@@ -304,8 +304,11 @@ async def test_a_place_that_has_gone_is_named(store: DiskBytes, tmp_path: Path) 
     (tmp_path / "uploads").rename(tmp_path / "elsewhere")
     with pytest.raises(StoreUnavailable, match="Check the volume"):
         await store.ping()
+    writer = await store.open(an_upload())
+    await writer.write([b"01234"])
     with pytest.raises(StoreUnavailable, match="Check the volume"):
-        await store.open(an_upload())
+        await writer.flush()
+    await writer.close()
 
 
 async def test_a_place_that_has_become_read_only_is_named(small_disk: Path) -> None:

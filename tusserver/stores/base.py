@@ -148,9 +148,10 @@ class ByteWriter(Protocol):
         where the backend can. Raises StorageFull, BytesMissing."""
         ...
 
-    async def flush(self) -> int:
+    async def flush(self, *, last: bool = False) -> int:
         """Make what has been written durable (as the store's durability says) and return the position up to which
-        it is. May run while a write does: it then speaks of what was written before it began.
+        it is. May run while a write does: it then speaks of what was written before it began. ``last``: nothing more
+        will be written, so that what ``close`` does can be done at once.
 
         Raises StorageFull or StoreUnavailable, and then goes on doing so: what is not durable must not be counted.
         """

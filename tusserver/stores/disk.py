@@ -63,10 +63,11 @@ class DiskBytes:
     async def open(self, upload: Upload) -> DiskWriter:
         """See ``ByteStore``."""
         check_place(upload, self._place)
-        fd = await self._descriptor(lambda: self._open(upload))
+        opening = partial(self._open, upload)
         return DiskWriter(
-            fd,
+            await self._descriptor(opening) if counted(upload) else None,
             upload.offset,
+            opening=opening,
             executor=self._executor,
             durable=self._durable,
             directory=None if counted(upload) else self._layout.parts,

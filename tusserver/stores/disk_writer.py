@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
-from enum import Enum, auto
+from enum import Flag, auto
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +30,11 @@ T = TypeVar("T")
 
 VECTOR: Final = 1024
 """Blocks that one system call takes (IOV_MAX)."""
+
+HELD: Final = 64 * 1024
+"""Bytes that are held until there are more."""
+
+CLOSED: Final = "The writer is closed."
 
 BLOCK: Final = 1024 * 1024
 STEP: Final = 64 * BLOCK
@@ -58,31 +63,40 @@ def explaining() -> Iterator[None]:
         raise explained(error) from error
 
 
-class Lane(Enum):
-    """Work of one lane is done one after the other; the lanes do not wait for each other."""
+class Lane(Flag):
+    """Work of one lane is done one after the other; the lanes do not wait for each other. Some work needs both."""
 
     BYTES = auto()
     SYNC = auto()
 
 
 class DiskWriter:
-    """A byte writer (see ``ByteWriter``) on an open file. ``sources`` finds where an upload's bytes lie, and
-    ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is synced once, so
-    that the file's name is durable too (None: it is already)."""
+    """A byte writer (see ``ByteWriter``) on the file ``fd``, or on one that ``opening`` makes once there is something
+    to be written. ``sources`` finds where an upload's bytes lie, and ``open_source`` opens one of those; ``durable``
+    makes ``flush`` wait for the disk; ``directory`` is synced once, so that the file's name is durable too (None: it is
+    already).
+
+    Small blocks are held until there are more, or until they are to be made durable: an upload of a few of them then
+    is opened, written, made durable and closed by one piece of work on one thread.
+    """
 
     def __init__(
         self,
-        fd: int,
+        fd: int | None,
         position: int,
         *,
+        opening: Callable[[], int],
         executor: Executor,
         durable: bool,
         directory: Path | None,
         sources: Callable[[Upload, int, int], list[Source]],
         open_source: Callable[[Upload, Path], int],
     ) -> None:
-        self._fd: int | None = fd
+        self._fd = fd
         self._position = position
+        self._opening = opening
+        self._held: list[Buffer] = []
+        self._closed = False
         self._executor = executor
         self._durable = durable
         self._directory = directory
@@ -98,15 +112,20 @@ class DiskWriter:
     @property
     def position(self) -> int:
         """See ``ByteWriter``."""
-        return self._position
+        return self._position + sum(map(len, self._held))
 
     async def write(self, blocks: Sequence[Buffer]) -> None:
         """See ``ByteWriter``."""
-        await self._run(Lane.BYTES, partial(self._write, list(blocks)))
+        if self._closed:
+            raise StoreUnavailable(CLOSED)
+        if sum(map(len, blocks)) + sum(map(len, self._held)) <= HELD:
+            self._held += map(bytes, blocks)
+        else:
+            await self._run(Lane.BYTES, partial(self._write, list(blocks)))
 
     async def pour(self, source: int, size: int) -> tuple[int, bool]:
         """See ``PouringWriter``."""
-        before = self._position
+        before = self.position
         running = await self._begin(Lane.BYTES, partial(self._pour, source, size))
         with explaining():
             try:
@@ -123,28 +142,33 @@ class DiskWriter:
             await self._run(Lane.BYTES, partial(self._copy, source, start, end))
             start = end
 
-    async def flush(self) -> int:
+    async def flush(self, *, last: bool = False) -> int:
         """See ``ByteWriter``."""
         async with self._flushing:
             if self._failure is not None:
                 raise explained(self._failure) from self._failure
-            position = self._position
-            if self._durable and position > self._flushed:
+            position = self.position
+            if self._held:
+                await self._run(Lane.BYTES | Lane.SYNC, partial(self._write_and_sync, last))
+            elif self._durable and position > self._flushed:
                 await self._run(Lane.SYNC, self._sync)
             self._flushed = position
             return position
 
     async def close(self) -> None:
         """See ``ByteWriter``: goes on to its end even if its task is cancelled."""
+        self._closed = True
+        if self._fd is None and all(work.done() for work in self._lanes.values()):
+            return
         if self._closing is None:
-            fd, self._fd = self._fd, None
-            self._closing = asyncio.create_task(self._end(fd))
+            self._closing = asyncio.create_task(self._end())
         await asyncio.shield(self._closing)
 
-    async def _end(self, fd: int | None) -> None:
+    async def _end(self) -> None:
         if self._lanes:
             await asyncio.wait(self._lanes.values())
-        if fd is not None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
             with suppress(OSError):  # it could only speak of bytes for which no flush has vouched
                 await asyncio.get_running_loop().run_in_executor(self._executor, os.close, fd)
 
@@ -154,16 +178,23 @@ class DiskWriter:
             return await asyncio.shield(running)
 
     async def _begin(self, lane: Lane, work: Callable[[int], T]) -> asyncio.Future[T]:
-        while (earlier := self._lanes.get(lane)) is not None and not earlier.done():
-            await asyncio.wait({earlier})
-        if self._fd is None:
-            raise StoreUnavailable("The writer is closed.")
-        running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._fd)
+        while earlier := [work for taken, work in self._lanes.items() if taken in lane and not work.done()]:
+            await asyncio.wait(earlier)
+        if self._closed:
+            raise StoreUnavailable(CLOSED)
+        running = asyncio.get_running_loop().run_in_executor(self._executor, self._on_file, work)
         running.add_done_callback(_seen)
-        self._lanes[lane] = running
+        self._lanes.update(dict.fromkeys(lane, running))
         return running
 
+    def _on_file(self, work: Callable[[int], T]) -> T:
+        if self._fd is None:
+            self._fd = self._opening()
+        return work(self._fd)
+
     def _pour(self, source: int, size: int, fd: int) -> bool:
+        self._write([], fd)
+
         def moved(written: int) -> None:
             self._position += written
             if self._write_back is not None:
@@ -172,6 +203,7 @@ class DiskWriter:
         return turn(source, fd, self._position, size, moved)
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
+        blocks, self._held = [*self._held, *blocks], []
         while blocks:
             written = os.pwritev(fd, blocks[:VECTOR], self._position)
             self._position += written
@@ -179,7 +211,16 @@ class DiskWriter:
         if self._write_back is not None:
             self._write_back.upto(fd, self._position)
 
+    def _write_and_sync(self, last: bool, fd: int) -> None:
+        self._write([], fd)
+        if self._durable:
+            self._sync(fd)
+        if last:
+            self._fd = None
+            os.close(fd)
+
     def _copy(self, source: Upload, start: int, stop: int, fd: int) -> None:
+        self._write([], fd)
         for path, first, last in self._sources(source, start, stop):
             source_fd = self._open_source(source, path)
             try:

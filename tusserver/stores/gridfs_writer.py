@@ -83,7 +83,7 @@ class GridFsWriter:
         async for block in self._read(source, start, stop):
             await self.write([block])
 
-    async def flush(self) -> int:
+    async def flush(self, *, last: bool = False) -> int:
         """See ``ByteWriter``: a chunk that is not full yet is written too."""
         self._check()
         position = self._position

@@ -106,13 +106,10 @@ class SqliteSessions:
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
 
-        def work(connection: sqlite3.Connection) -> Upload:
-            row = connection.execute("SELECT document FROM uploads WHERE id = ?", (upload_id,)).fetchone()
-            if row is None:
-                raise UploadNotFound
-            return from_document(json.loads(row[0]), self._clock())
-
-        return await self._database.read(work)
+        row = await self._database.look_up("SELECT document FROM uploads WHERE id = ?", upload_id)
+        if row is None:
+            raise UploadNotFound
+        return from_document(json.loads(row[0]), self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
