@@ -10,6 +10,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> str:
+    """How a server takes bodies in: ``direct`` from the socket into the file, or ``plain``, through the process."""
+    return str(getattr(request, "param", "direct"))
+
+
 def skipped(config: pytest.Config) -> list[str]:
     """The tests that were skipped although NO_SKIPS=1 says that all are to run. xdist's workers leave it to the
     process that started them."""

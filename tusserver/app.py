@@ -50,10 +50,25 @@ class TusApp(Starlette):
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
-        super().__init__(routes=self._routes(), lifespan=lambda app: self.running())
+        base = settings.base_path.rstrip("/")
+        self._below = _Below(base, _Started(self, self._uploads(base)))
+        self._overlaps = base in ("", "/healthz", "/readyz", "/metrics", "/admin")
+        super().__init__(routes=[*self._routes(), self._below], lifespan=lambda app: self.running())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Uploads go past Starlette's routing and error handling, which they do not need, unless somebody has added
+        middleware."""
+        if not self._overlaps and not self.user_middleware:
+            match, found = self._below.matches(scope)
+            if match is Match.FULL:
+                scope.update({"app": self, **found})
+                return await self._below.handle(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
     async def start(self) -> None:
         """Start what serves the requests; starting twice is fine. Raises StoreUnavailable."""
+        if self._sweeping is not None:
+            return
         async with self._starting:
             if self._sweeping is None:
                 await self.engine.start()
@@ -82,8 +97,6 @@ class TusApp(Starlette):
             await self.stop()
 
     def _routes(self) -> list[BaseRoute]:
-        base = self.settings.base_path.rstrip("/")
-        uploads = _Started(self, self._uploads(base))
         routes: list[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
@@ -92,7 +105,7 @@ class TusApp(Starlette):
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if self.settings.admin_token is not None:
             routes += Admin(self.engine, self.settings.admin_token).routes()
-        return [*routes, _Below(base, uploads)]
+        return routes
 
     def _uploads(self, base: str) -> Uploads:
         settings = self.settings
@@ -133,8 +146,10 @@ class _Below(BaseRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path is the base path or below it; what is below is the path parameter ``upload_id``."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if scope["type"] == "http" and (path == self._base or path.startswith(self._base + "/")):
+        if path == self._base or path.startswith(self._base + "/"):
             return Match.FULL, {"path_params": {"upload_id": path[len(self._base) + 1 :]}}
         return Match.NONE, {}
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import logging
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -37,9 +36,6 @@ from tusserver.stores.base import ByteStore, Conflict, SessionStore, check_place
 from tusserver.sweeper import erase
 
 log = logging.getLogger("tusserver.engine")
-
-ROOM_KNOWN = 1.0
-"""Seconds for which the storage's room, once measured, is known well enough for what needs less than half of it."""
 
 
 class _Complete(Exception):
@@ -79,7 +75,6 @@ class Engine:
         self._max_bodies = max_bodies
         self._bodies = 0
         self._in_place = False
-        self._room_seen = -math.inf, 0.0
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
         self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
@@ -258,16 +253,9 @@ class Engine:
         await tell(self._hooks.post_create, self._receiver.event(upload, caller))
 
     async def _check_room(self, length: int | None) -> None:
-        if not length:
-            return
-        wanted = length + self._leases.awaited
-        now = self._clock()
-        if now - self._room_seen[0] < ROOM_KNOWN and wanted < self._room_seen[1] / 2:
-            return
-        room = await self.storage.room()
-        if room is not None and wanted > room:
+        room = await self.storage.room() if length else None
+        if length is not None and room is not None and length > room - self._leases.awaited:
             raise StorageFull(f"The storage has no room for {length} bytes; try again later or send less.")
-        self._room_seen = now, math.inf if room is None else room
 
     async def _expect_nothing(self, body: RequestBody, upload: Upload | None = None) -> None:
         async with contextlib.aclosing(body.batches()) as batches:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import quote
@@ -34,6 +35,7 @@ class Origin:
         self._networks: list[IPv4Network | IPv6Network] = [
             ip_network(each, strict=False) for each in trusted_proxies if each not in ("*", "unix")
         ]
+        self._trusted = lru_cache(1024)(self._is_trusted)
 
     def base_url(self, scope: Scope, base_path: str) -> str:
         """The URL of the base path as this client should see it, without a final slash; only a path where the
@@ -63,7 +65,7 @@ class Origin:
                 return hop[:64]
         return peer or "unix"
 
-    def _trusted(self, address: str | None) -> bool:
+    def _is_trusted(self, address: str | None) -> bool:
         if self._trust_all:
             return True
         if address is None:

@@ -11,12 +11,6 @@ from tests.e2e.server import ServerProcess
 
 
 @pytest.fixture
-def way(request: pytest.FixtureRequest) -> str:
-    """How bodies are taken in: ``direct`` from the socket into the file, or the ``plain`` way through the process."""
-    return getattr(request, "param", "direct")
-
-
-@pytest.fixture
 def start(tmp_path: Path, way: str) -> Iterator[Callable[..., ServerProcess]]:
     """Start servers; each keyword is a setting, as the environment variable ``TUSSERVER_<NAME>`` would give it."""
     servers: list[ServerProcess] = []
