@@ -115,6 +115,12 @@ def test_every_line_that_binds_a_server_is_looked_at_or_says_why_not() -> None:
     assert unseen == binding - LOOKED_AT
 
 
+def test_the_page_on_hurl_names_cases_that_there_are() -> None:
+    page = (ROOT / "docs" / "hurl.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(tus/[^`]+)`", page)) - set(CASES) == set()
+    assert set(re.findall(r"\b[A-Z]{3,4}-[0-9]{2}\b", page)) - set(REQUIREMENTS) == set()
+
+
 def test_nothing_in_the_suite_knows_the_server() -> None:
     for path in (ROOT / "conformance").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) (tusserver|tests)\b", path.read_text(encoding="utf-8"), re.MULTILINE)
