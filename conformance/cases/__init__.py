@@ -50,6 +50,7 @@ def load() -> dict[str, Case]:
         patch,
         raw,
         termination,
+        with_upload,
     )
 
     return dict(sorted(CASES.items(), key=lambda item: SECTIONS.index(item[0].split("/")[1])))

@@ -75,6 +75,30 @@ def nonsense(tus: Target) -> None:
             return
 
 
+@case("checksum/empty", "CSUM-04", "CSUM-09")
+def empty(tus: Target) -> None:
+    """A body without a byte has a checksum too: the right one is taken, another one is not."""
+    tus.needs("checksum")
+    url = tus.made(length=11)
+    answer = tus.patch(url, 0, b"", digest("sha1", b""))
+    tus.check("CSUM-04", answer.status == 204, "204 for the checksum of nothing", answer.status, advice=True)
+    answer = tus.patch(url, 0, b"", WRONG)
+    tus.check("CSUM-04", answer.status >= 400, "an error for another one", answer.status)
+    tus.check("CSUM-09", tus.offset(url) == 0, "offset 0", tus.offset(url))
+
+
+@case("checksum/two", "CSUM-04", "CSUM-09")
+def two(tus: Target) -> None:
+    """Two Upload-Checksum headers are not one; where both are wrong the body never counts."""
+    tus.needs("checksum")
+    for both, advice in (((WRONG, WRONG), False), ((VECTOR, WRONG), True), ((WRONG, VECTOR), True)):
+        url = tus.made(length=11)
+        answer = tus.patch(url, 0, DATA, *both)
+        what = "two that are wrong" if both == (WRONG, WRONG) else "a right one and a wrong one"
+        tus.check("CSUM-04", answer.status >= 400, f"an error for {what}", answer.status, advice=advice)
+        tus.check("CSUM-09", tus.offset(url) == 0, f"offset 0 after {what}", tus.offset(url), advice=advice)
+
+
 @case("checksum/interrupted", "CSUM-09")
 def interrupted(tus: Target) -> None:
     """Half of a body that has a checksum is never counted."""

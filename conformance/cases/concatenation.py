@@ -107,6 +107,37 @@ def wrong(tus: Target) -> None:
         tus.check("CONC-06", 400 <= answer.status < 500, f"a 4xx for {said!r}", answer.status, advice=unknown)
 
 
+@case("concatenation/length", "CONC-04", "CONC-09")
+def length(tus: Target) -> None:
+    """A final upload that comes with an Upload-Length is refused; where it is not, it is as long as its parts."""
+    tus.needs("concatenation")
+    for said in (len(ONE), 999):
+        part = tus.filled(ONE, PARTIAL)
+        answer = tus.post(("Upload-Concat", f"final;{part}"), ("Upload-Length", str(said)))
+        well = 400 <= answer.status < 500
+        tus.check("CONC-09", well, f"a 4xx with Upload-Length: {said}", answer.status, advice=True)
+        url = tus.location(answer)
+        if answer.status == 201 and url is not None:
+            joined(tus, url)
+            found = tus.head(url).get("Upload-Length")
+            tus.check("CONC-04", found == str(len(ONE)), f"Upload-Length: {len(ONE)}", found)
+
+
+@case("concatenation/unknown", "CONC-06")
+def unknown(tus: Target) -> None:
+    """A part that is not there, or not any more, makes no final upload."""
+    tus.needs("concatenation")
+    part = tus.filled(ONE, PARTIAL)
+    gone = {"an unknown part": tus.unknown()}
+    if "termination" in tus.announced.extensions:
+        gone["a terminated part"] = tus.filled(TWO, PARTIAL)
+        tus.delete(gone["a terminated part"])
+    for what, url in gone.items():
+        answer = tus.post(("Upload-Concat", f"final;{part} {url}"))
+        tus.check("CONC-06", 400 <= answer.status < 500, f"a 4xx for {what}", answer.status, advice=True)
+        tus.check("CONC-06", answer.get("Location") is None, "no Location", answer.get("Location"), advice=True)
+
+
 @case("concatenation/metadata", "CONC-12")
 def metadata(tus: Target) -> None:
     """The metadata of parts do not move to the final upload."""

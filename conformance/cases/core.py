@@ -122,14 +122,23 @@ def unknown_version(tus: Target) -> None:
         tus.check("CORE-11", tus.offset(url) == 0, f"offset 0 after requests with {version}", tus.offset(url))
 
 
-@case("core/resumable/missing", "CORE-09")
+@case("core/resumable/missing", "CORE-09", "CORE-10")
 def missing_version(tus: Target) -> None:
-    """PATCH and POST without Tus-Resumable are refused."""
+    """A request without Tus-Resumable is refused like one with a version that nobody speaks, and nothing is done."""
     url = tus.made()
-    answer = tus.ask("PATCH", url, OCTETS, ("Upload-Offset", "0"), body=b"01234", version=False)
-    tus.check("CORE-09", answer.status == 412, "412 for PATCH", answer.status)
-    answer = tus.ask("POST", tus.base, ("Upload-Length", "1"), version=False)
-    tus.check("CORE-09", answer.status == 412, "412 for POST", answer.status)
+    asking: list[tuple[str, str, Pairs, bytes | None]] = [
+        ("POST", tus.base, [("Upload-Length", "1"), ORDINARY], None),
+        ("HEAD", url, [], None),
+        ("PATCH", url, [OCTETS, ("Upload-Offset", "0")], b"01234"),
+    ]
+    if "termination" in tus.announced.extensions:
+        asking.append(("DELETE", url, [], None))
+    for method, where, headers, body in asking:
+        answer = tus.ask(method, where, *headers, body=body, version=False)
+        tus.check("CORE-09", answer.status == 412, f"412 for {method}", answer.status, advice=True)
+        if answer.status == 412:
+            versions = answer.get("Tus-Version") or "none"
+            tus.check("CORE-10", "1.0.0" in versions, f"Tus-Version on the 412 for {method}", versions, advice=True)
 
 
 @case("core/head/new", "CORE-01", "CORE-19", "CORE-20", "CORE-23", "CORE-24", "CREA-31", "CORE-02", "CORE-03")

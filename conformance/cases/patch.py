@@ -106,3 +106,21 @@ def too_much(tus: Target) -> None:
     tus.check("CORE-36", answer.status >= 400, "an error for ten bytes where five are missing", answer.status)
     found = tus.offset(url)
     tus.check("CORE-31", found is not None and found <= 10, "an offset of 10 at most", found)
+
+
+@case("core/patch/complete", "CORE-25", "CORE-30", "CORE-36")
+def complete(tus: Target) -> None:
+    """A complete upload stays as it is: a PATCH at its end adds nothing, with a body or without."""
+    data = b"0123456789"
+    url = tus.filled(data)
+    for body in (b"", b"more"):
+        answer = tus.patch(url, len(data), body)
+        well = answer.status == 204 or 400 <= answer.status < 500
+        tus.check("CORE-25", well, f"204 or a 4xx for {len(body)} bytes at the end", answer.status)
+        if answer.status == 204:
+            found = answer.get("Upload-Offset")
+            tus.check("CORE-36", found == "10", f"10 after {len(body)} bytes at the end", found)
+        tus.check("CORE-36", tus.offset(url) == len(data), str(len(data)), tus.offset(url))
+    answer = tus.patch(url, 0, data)
+    tus.check("CORE-30", answer.status == 409, "409 for the same bytes from the start", answer.status, advice=True)
+    tus.same_bytes("CORE-36", url, data)

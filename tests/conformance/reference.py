@@ -49,7 +49,7 @@ class Upload:
 
 
 class Server(ThreadingHTTPServer):
-    """``broken``: the requirement that this one breaks, or an empty text."""
+    """``broken``: the requirement that this one breaks, or an empty text; a word behind it names one way to."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -59,6 +59,7 @@ class Server(ThreadingHTTPServer):
         self.broken = broken
         self.uploads: dict[str, Upload] = {}
         self.gone: set[str] = set()
+        self.alike: dict[int | None, str] = {}
 
     @property
     def url(self) -> str:
@@ -135,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check_version(self) -> None:
         version = self.headers.get("Tus-Resumable")
-        if version == "1.0.0":
+        if version == "1.0.0" or (version is None and self.breaks("CORE-09 missing")):
             return
         if self.breaks("CORE-09"):
             raise Refused(400)
@@ -183,6 +184,8 @@ class Handler(BaseHTTPRequestHandler):
         said, deferred = self._one("Upload-Length"), self._one("Upload-Defer-Length")
         concat, metadata = self.headers.get("Upload-Concat"), self._metadata()
         if concat is not None and concat.startswith("final;"):
+            if said is not None and not self.breaks("CONC-04 length"):
+                raise Refused(400)
             return self._create_final(concat, metadata)
         if concat is not None and concat != "partial" and not self.breaks("CONC-06"):
             raise Refused(400)
@@ -192,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         upload = Upload(length, metadata, concat, expires=time.time() + LIFE)
         body = self._body_size()
         if body:
-            if self.headers.get("Content-Type") != OCTETS:
+            if self.headers.get("Content-Type") != OCTETS and not self.breaks("CWU-05"):
                 raise Refused(415)
             if length is not None and body > length:
                 raise Refused(413)
@@ -219,18 +222,23 @@ class Handler(BaseHTTPRequestHandler):
     def _create_final(self, concat: str, metadata: str | None) -> int:
         ids = tuple(url.rstrip("/").rpartition("/")[2] for url in concat.removeprefix("final;").split())
         parts = [self.server.uploads.get(each) for each in ids]
-        if not ids or any(part is None or part.concat != "partial" for part in parts):
+        missing = not ids or any(part is None or part.concat != "partial" for part in parts)
+        if missing and not self.breaks("CONC-06 unknown"):
             raise Refused(400)
         if sum(part.length or 0 for part in parts if part is not None) > MAXIMUM:
             raise Refused(413)
         if self.breaks("CONC-12"):
             metadata = next((part.metadata for part in parts if part is not None), None)
-        self._keep(Upload(None, metadata, concat, parts=ids, expires=time.time() + LIFE))
+        said = self._one("Upload-Length")
+        length = int(said) if said is not None else None
+        self._keep(Upload(length, metadata, concat, parts=ids, expires=time.time() + LIFE))
         return 201
 
     def _keep(self, upload: Upload) -> None:
         upload_id = secrets.token_hex(16)
-        self.server.uploads[upload_id] = upload
+        if self.breaks("CREA-28 alike"):
+            upload_id = self.server.alike.setdefault(upload.length, upload_id)
+        self.server.uploads.setdefault(upload_id, upload)
         path = "nowhere" if self.breaks("CREA-28") else f"files/{upload_id}"
         self.answered.append(("Location", f"http://127.0.0.1:{self.server.server_address[1]}/{path}"))
         if not self.breaks("EXP-05") and not self._whole(upload):
@@ -261,7 +269,7 @@ class Handler(BaseHTTPRequestHandler):
                     raise Refused(400) from None
         if len(set(keys)) < len(keys) and not self.breaks("CREA-19") and "" not in keys:
             raise Refused(400)
-        return raw
+        return raw[:4096] if self.breaks("CREA-24 long") else raw
 
     # What there is
 
@@ -304,7 +312,7 @@ class Handler(BaseHTTPRequestHandler):
         return [self.server.uploads[each] for each in upload.parts if each in self.server.uploads]
 
     def _whole_length(self, upload: Upload) -> int | None:
-        if not upload.final:
+        if not upload.final or upload.length is not None:
             return upload.length
         lengths = [part.length for part in self._parts(upload)]
         return None if None in lengths else sum(length or 0 for length in lengths)
@@ -340,6 +348,7 @@ class Handler(BaseHTTPRequestHandler):
             and size is not None
             and offset + size > upload.length
             and not self.breaks("CORE-36")
+            and not (self.breaks("CORE-36 complete") and offset == upload.length)
         ):
             raise Refused(413)
         self._receive(upload)
@@ -379,7 +388,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response_only(100)
             self.end_headers()
         self.taken = True
-        said = self.headers.get("Upload-Checksum")
+        twice = self.breaks("CSUM-04 two") and len(self.headers.get_all("Upload-Checksum") or []) > 1
+        said = None if twice else self._one("Upload-Checksum")
         follows = "Upload-Checksum" in (self.headers.get("Trailer") or "")
         self._known(said)
         held = bytearray()
@@ -393,7 +403,7 @@ class Handler(BaseHTTPRequestHandler):
                 if len(upload.data) != start:
                     self.close_connection = True
                     raise Refused(409)  # somebody else goes on
-                room = len(block) if upload.length is None or self.breaks("CORE-36") else upload.length - start
+                room = len(block) if upload.length is None or "CORE-36" in self.server.broken else upload.length - start
                 upload.data += block[:room]
                 start = len(upload.data)
                 held += block
@@ -420,6 +430,8 @@ class Handler(BaseHTTPRequestHandler):
     def _verify(self, said: str, data: bytes) -> None:
         name, _, value = said.partition(" ")
         if self.breaks("CSUM-04") or (self.breaks("CSUM-13") and name != "sha1"):
+            return
+        if self.breaks("CSUM-04 empty") and not data:
             return
         if base64.b64decode(value) != hashlib.new(name, data).digest():
             if self.breaks("CSUM-08"):

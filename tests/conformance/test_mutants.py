@@ -42,8 +42,13 @@ def broken_by(requirement: str) -> Iterator[str]:
         yield from (check.requirement for check in result.checks if check.verdict is Verdict.FAIL)
 
 
-def results(broken: str = "", only: str | None = None) -> list[Result]:
-    cases = [case for case in CASES.values() if only is None or only in case.requirements]
+def results(broken: str = "", only: str | None = None, case: str | None = None) -> list[Result]:
+    """``only``: the cases that look at this requirement. ``case``: just this one."""
+    cases = [
+        each
+        for each in CASES.values()
+        if (only is None or only in each.requirements) and (case is None or each.id == case)
+    ]
     with reference(broken) as url:
         options = Options(url=url, extensions=EVERY_EXTENSION, patience=2.0, timeout=5.0)
         found, presence = announced(options), Presence(options)
@@ -58,6 +63,21 @@ MUTANTS = sorted(
 )
 
 
+WAYS = {
+    "CORE-09 missing": ("tus/core/resumable/missing", Verdict.WEAK),
+    "CORE-36 complete": ("tus/core/patch/complete", Verdict.FAIL),
+    "CREA-09": ("tus/creation/length-stays", Verdict.FAIL),
+    "CREA-24 long": ("tus/creation/metadata/long", Verdict.FAIL),
+    "CREA-28 alike": ("tus/creation/alike", Verdict.FAIL),
+    "CWU-05": ("tus/creation/with-upload/content-type", Verdict.WEAK),
+    "CSUM-04 empty": ("tus/checksum/empty", Verdict.FAIL),
+    "CSUM-04 two": ("tus/checksum/two", Verdict.FAIL),
+    "CONC-04 length": ("tus/concatenation/length", Verdict.FAIL),
+    "CONC-06 unknown": ("tus/concatenation/unknown", Verdict.WEAK),
+}
+"""One way to break a requirement, and the case that is there to find out just that."""
+
+
 def test_the_unbroken_server_is_not_accused() -> None:
     for result in results():
         assert result.verdict not in (Verdict.FAIL, Verdict.WEAK, Verdict.ERROR, Verdict.UNTESTED), details(result)
@@ -66,6 +86,19 @@ def test_the_unbroken_server_is_not_accused() -> None:
 @pytest.mark.parametrize("requirement", MUTANTS)
 def test_a_mutant_is_caught_by_its_requirement(requirement: str) -> None:
     assert requirement in set(broken_by(requirement))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_to_break_a_requirement_is_caught_by_the_case_for_it(way: str) -> None:
+    case, verdict = WAYS[way]
+    requirement = way.split()[0]
+    found = {
+        check.verdict
+        for result in results(way, case=case)
+        for check in result.checks
+        if check.requirement == requirement
+    }
+    assert verdict in found
 
 
 def test_every_must_that_binds_a_server_has_a_mutant() -> None:
@@ -80,6 +113,12 @@ def test_every_line_that_binds_a_server_is_looked_at_or_says_why_not() -> None:
     excuses = page.partition("<!-- /conformance coverage -->")[2]
     unseen = set(re.findall(r"^\| ([A-Z]+-[0-9]+) \|", excuses, re.MULTILINE))
     assert unseen == binding - LOOKED_AT
+
+
+def test_the_page_on_hurl_names_cases_that_there_are() -> None:
+    page = (ROOT / "docs" / "hurl.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(tus/[^`]+)`", page)) - set(CASES) == set()
+    assert set(re.findall(r"\b[A-Z]{3,4}-[0-9]{2}\b", page)) - set(REQUIREMENTS) == set()
 
 
 def test_nothing_in_the_suite_knows_the_server() -> None:
