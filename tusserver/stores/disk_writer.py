@@ -148,7 +148,7 @@ class DiskWriter:
             if self._failure is not None:
                 raise explained(self._failure) from self._failure
             position = self.position
-            if self._held:
+            if self._held or (last and self._fd is not None):
                 await self._run(Lane.BYTES | Lane.SYNC, partial(self._write_and_sync, last))
             elif self._durable and position > self._flushed:
                 await self._run(Lane.SYNC, self._sync)
@@ -213,7 +213,7 @@ class DiskWriter:
 
     def _write_and_sync(self, last: bool, fd: int) -> None:
         self._write([], fd)
-        if self._durable:
+        if self._durable and self._position > self._flushed:
             self._sync(fd)
         if last:
             self._fd = None
