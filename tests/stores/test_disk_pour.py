@@ -1,0 +1,190 @@
+"""A disk's writer takes bytes from a socket by itself (``PouringWriter``): all of them, in their place, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.disks import small_disk_at
+from tests.stores.sessions import an_upload
+from tusserver.protocol.refusals import StorageFull, StoreUnavailable
+from tusserver.stores import disk_splice
+from tusserver.stores.base import PouringWriter
+from tusserver.stores.disk import DiskBytes
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[DiskBytes]:
+    store = DiskBytes(tmp_path / "uploads")
+    await store.start()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+def sent(far: socket.socket, data: bytes, *, then_close: bool = True) -> threading.Thread:
+    """Send in a thread, since nobody reads until the writer does."""
+
+    def work() -> None:
+        try:
+            far.sendall(data)
+        except OSError:
+            return
+        if then_close:
+            far.shutdown(socket.SHUT_WR)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+async def drained(writer: PouringWriter, near: socket.socket, size: int) -> tuple[int, bool]:
+    """Pour until ``size`` bytes have come or the stream has ended."""
+    total, ended = 0, False
+    while total < size and not ended:
+        poured, ended = await writer.pour(near.fileno(), size - total)
+        total += poured
+        await asyncio.sleep(0)
+    return total, ended
+
+
+async def test_it_takes_what_it_is_told_to_and_leaves_the_rest(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    near, far = pair
+    data = os.urandom(3 * MIB + 17)
+    sending = sent(far, data)
+    writer = await store.open(an_upload("u"))
+    await writer.write([b"before"])
+    assert await drained(writer, near, len(data) - 5) == (len(data) - 5, False)
+    assert writer.position == 6 + len(data) - 5
+    assert near.recv(100) == data[-5:]
+    assert await writer.flush(last=True) == writer.position
+    await writer.close()
+    sending.join()
+    (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
+    assert part.read_bytes() == b"before" + data[:-5]
+
+
+async def test_the_end_of_the_stream_is_told(store: DiskBytes, pair: tuple[socket.socket, socket.socket]) -> None:
+    near, far = pair
+    sent(far, b"short").join()
+    writer = await store.open(an_upload("u"))
+    assert await drained(writer, near, 100) == (5, True)
+    await writer.close()
+
+
+async def test_where_nothing_comes_it_returns_with_nothing(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, _ = pair
+    writer = await store.open(an_upload("u"))
+    assert await writer.pour(near.fileno(), 100) == (0, False)
+    await writer.close()
+    with pytest.raises(StoreUnavailable):
+        await writer.pour(near.fileno(), 100)
+
+
+async def test_a_file_system_that_cannot_splice_is_written_to(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splice = os.splice
+
+    def never_into_a_file(source: int, target: int, size: int, **more: int | None) -> int:
+        if more.get("offset_dst") is not None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return splice(source, target, size, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "splice", never_into_a_file)
+    near, far = pair
+    data = os.urandom(2 * MIB)
+    sent(far, data)
+    writer = await store.open(an_upload("u"))
+    assert (await drained(writer, near, len(data)))[0] == len(data)
+    await writer.flush(last=True)
+    (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
+    assert part.read_bytes() == data
+
+
+async def test_a_full_disk_is_told_and_what_lies_in_the_file_is_known(
+    tmp_path: Path, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = pair
+    with small_disk_at(tmp_path / "small", "4m") as disk:
+        store = DiskBytes(disk / "uploads")
+        await store.start()
+        sent(far, bytes(8 * MIB))
+        writer = await store.open(an_upload("u"))
+        with pytest.raises(StorageFull):
+            await drained(writer, near, 8 * MIB)
+        (part,) = (disk / "uploads" / "parts").glob("u.*")
+        assert 0 < writer.position <= part.stat().st_size <= 4 * MIB
+        await writer.close()
+        await store.close()
+
+
+async def test_a_task_that_is_cancelled_leaves_the_descriptor_alone(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, _ = pair
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    comes = disk_splice._comes
+
+    def slow(source: int) -> bool:
+        begun.set()
+        go_on.wait()
+        ended.set()
+        return comes(source)
+
+    monkeypatch.setattr(disk_splice, "_comes", slow)
+    writer = await store.open(an_upload("u"))
+    pouring = asyncio.create_task(writer.pour(near.fileno(), 100))
+    await asyncio.to_thread(begun.wait)
+    pouring.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await pouring
+    assert ended.is_set()
+    await writer.close()
+
+
+async def test_a_slow_disk_stalls_nobody_else(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splice, slowness = os.splice, 0.3
+
+    def slow(source: int, target: int, size: int, **more: int | None) -> int:
+        if more.get("offset_dst") is not None:
+            time.sleep(slowness)
+        return splice(source, target, size, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "splice", slow)
+    near, far = pair
+    sent(far, bytes(MIB))
+    writer = await store.open(an_upload("u"))
+    pouring = asyncio.create_task(drained(writer, near, MIB))
+    longest, before = 0.0, time.monotonic()
+    while not pouring.done():
+        await asyncio.sleep(0.001)
+        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+    assert longest < slowness / 2
+    await writer.close()
