@@ -87,7 +87,7 @@ def test_patch_may_carry_a_checksum() -> None:
 
 
 @pytest.mark.requirement("CSUM-05", "CSUM-14")
-@pytest.mark.parametrize("value", ["foo AAAA", "sha1", "sha1  ", "sha1 %%%", "sha1 AAAA", ""])
+@pytest.mark.parametrize("value", ["foo AAAA", "sha1", "sha1  ", "sha1 %%%", ""])
 def test_a_malformed_checksum_refuses_the_patch(value: str) -> None:
     with pytest.raises(BadChecksum):
         patch(OCT, ("upload-offset", "0"), ("upload-checksum", value))

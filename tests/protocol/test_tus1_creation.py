@@ -126,7 +126,7 @@ def test_a_creation_may_carry_a_checksum() -> None:
     body = post(("upload-length", "11"), OCT, ("content-length", "11"), ("upload-checksum", SHA1)).body
     assert body is not None and body.verified
     with pytest.raises(BadChecksum):
-        post(("upload-length", "11"), OCT, ("content-length", "11"), ("upload-checksum", "sha1 nonsense"))
+        post(("upload-length", "11"), OCT, ("content-length", "11"), ("upload-checksum", "sha1 no-sense"))
 
 
 # Concatenation

@@ -221,14 +221,15 @@ def _part(url: str, resolve: Callable[[str], str | None]) -> str:
 
 
 def parse_checksum(raw: str) -> Checksum:
-    """``Upload-Checksum``: an algorithm that is offered and a digest of its size (CSUM-14). Raises BadChecksum."""
+    """``Upload-Checksum``: an algorithm that is offered and a digest (CSUM-14). Raises BadChecksum."""
     algorithm, _, encoded = raw.partition(" ")
     if algorithm not in ALGORITHMS:
         raise BadChecksum(f"Upload-Checksum must begin with one of these, in lower case: {', '.join(ALGORITHMS)}.")
     digest = _decode_base64(encoded)
-    size = _DIGEST_SIZES[algorithm]
-    if digest is None or len(digest) != size:
+    if not digest:
+        size = _DIGEST_SIZES[algorithm]
         raise BadChecksum(f"Upload-Checksum must be {algorithm}, one space and the digest's {size} bytes in Base64.")
+    # A digest of another size is no syntax error: it is one that no body has, which is a mismatch (CSUM-06).
     return Checksum(algorithm=algorithm, digest=digest)
 
 
