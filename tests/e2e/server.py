@@ -37,6 +37,17 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "t
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def received(raw: socket.socket, marker: bytes = b"}") -> bytes:
+    """What a connection says until the marker has come, which may be in a later segment than the head; by default the
+    end of a JSON body."""
+    data = b""
+    while marker not in data:
+        block = raw.recv(65536)
+        assert block, data
+        data += block
+    return data
+
+
 def some_bytes(size: int, seed: int = 0) -> bytes:
     """Bytes that no shifted or repeated piece of themselves equals."""
     return random.Random(seed).randbytes(size)

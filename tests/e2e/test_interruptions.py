@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 import requests
 
-from tests.e2e.server import OCTETS, ServerProcess, sha256, some_bytes, wait_for
+from tests.e2e.server import OCTETS, ServerProcess, received, sha256, some_bytes, wait_for
 
 pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
 
@@ -99,7 +99,7 @@ def test_a_hung_connection_is_taken_over_at_once(server: ServerProcess) -> None:
     started = time.monotonic()
     assert server.offset(url) == 300_000
     assert time.monotonic() - started < 1.0
-    answer = hung.recv(65536).decode()
+    answer = received(hung).decode()
     assert answer.startswith("HTTP/1.1 409")
     assert "taken_over" in answer
     assert "upload-offset: 300000" in answer

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from tests.e2e.server import OCTETS, TUS, ServerProcess, some_bytes, wait_for
+from tests.e2e.server import OCTETS, TUS, ServerProcess, received, some_bytes, wait_for
 from tests.http.asking import UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, path_of, post, said
 from tests.http.wire import HEAD, chunked
 
@@ -162,7 +162,7 @@ def test_amb_22_who_comes_takes_over(server: ServerProcess, method: str) -> None
     wait_for(lambda: "tusserver_bodies_in_progress 1.0" in requests.get(f"{server.origin}/metrics", timeout=5).text)
     headers = {**OCTETS, "Upload-Offset": "0"}
     answer = requests.request(method, url, data=b"" if method == "PATCH" else None, headers=headers, timeout=5)
-    ended = raw.recv(65536)
+    ended = received(raw)
     if method == "DELETE":
         assert answer.status_code == 204 and ended.startswith((b"HTTP/1.1 404", b"HTTP/1.1 409"))
     else:
