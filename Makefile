@@ -5,10 +5,10 @@ RUN := .venv/.run-$(shell cksum requirements.lock scripts/setup | cksum | cut -d
 READY := .venv/.test-$(shell cat requirements-test.lock pyproject.toml scripts/setup tests/clients/package-lock.json | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check chaos takeover docs bench lock clean
+.PHONY: help run test check chaos takeover docs bench bench-quick lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUN) ## Serve uploads; options in ARGS="--port 8080 --max-size 5GiB"
 	@exec $(PY) -m tusserver serve $(ARGS)
@@ -32,8 +32,11 @@ takeover: $(READY) ## Measure how long a client waits that comes back while its 
 docs: $(READY) ## Write what the docs take from the code
 	$(PY) scripts/generated_docs.py
 
-bench: $(READY) ## Measure; options in ARGS
+bench: $(READY) ## Measure this server beside others, for half an hour; options in ARGS
 	@$(PY) -m bench $(ARGS)
+
+bench-quick: $(READY) ## The same in three minutes, with less to rely on
+	@$(PY) -m bench --rounds 1 --size 256 --requests 1600 $(ARGS)
 
 lock: ## Choose the newest versions anew and lock them (needs uv)
 	scripts/lock

@@ -1,8 +1,9 @@
-"""python -m bench: this server on this machine, and beside it the peers that are installed.
+"""python -m bench: this server on this machine, and beside it the peers that can be set up here.
 
-    python -m bench [--size MIB] [--requests N] [--rounds N] [--directory DIR] [--out FILE]
+    python -m bench [--size MIB] [--requests N] [--rounds N] [--only WORDS] [--directory DIR] [--out FILE]
 
-Prints medians over interleaved rounds, with each figure's ratio to the first server, and writes all figures as JSON.
+Runs everything in interleaved rounds, so that a drift of the machine hits all servers alike; prints medians beside the
+best peer's and nginx's, and writes all figures as JSON, and a chart.
 """
 
 from __future__ import annotations
@@ -10,99 +11,93 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shutil
 import statistics
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.chart import draw
 from bench.load import MIB, Connection, Workload, drive, workloads
-from bench.servers import Candidate, Server, candidates
+from bench.report import Sample, Side, as_json, facts, machine, sides, table
+from bench.servers import Candidate, Server, candidates, running
+from bench.slow import head_under_load, memory_of_slow_uploads
+from conformance.peers import NotHere
+from tests.mongod import mongod_binary, replica_set
+
+PARALLEL = 2
+"""Which of the workloads is the load under which a HEAD is asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One workload on one server, once. ``rate`` is MB/s or requests/s, ``cpu`` the server's CPU seconds for each GB
-    or each 1000 requests, ``peak`` its largest resident memory meanwhile, in MB (decimal, all of them)."""
+@dataclass
+class Session:
+    """One session of measuring. ``missing``: why servers were left out."""
 
-    server: str
-    workload: str
-    unit: str
-    rate: float
-    cpu: float
-    peak: float
+    tasks: list[Workload]
+    directory: Path
+    samples: list[Sample] = field(default_factory=list)
+    sides: list[Side] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def rounds(self, count: int, servers: list[Candidate]) -> None:
+        """Every workload on every server, so often."""
+        for turn in range(count):
+            for number in range(len(servers)):
+                candidate = servers[(turn + number) % len(servers)]
+                if candidate.name not in self.missing:
+                    self._one(candidate, f"round {turn + 1}/{count}, {number + 1}/{len(servers)} {candidate.name}")
+
+    def _one(self, candidate: Candidate, where: str) -> None:
+        place = Path(tempfile.mkdtemp(dir=self.directory)) / "server"
+        try:
+            with running(candidate, place) as server:
+                for task in self.tasks:
+                    if candidate.speaks_tus or not task.only_tus:
+                        _say(f"{where}: {task.name}")
+                        self.samples.append(measure(server, task))
+                if candidate.speaks_tus and candidate.peer.name != "sink":
+                    _say(f"{where}: slow uploads, and HEAD under load")
+                    self.sides.append(self._beside(server))
+        except NotHere as reason:
+            self.missing[candidate.name] = str(reason)
+        except (OSError, RuntimeError) as error:
+            self.missing[candidate.name] = f"it did not stand the load: {error}"
+
+    def _beside(self, server: Server) -> Side:
+        memory = memory_of_slow_uploads(server)
+        median, longest = head_under_load(server, self.tasks[PARALLEL])
+        return Side(server=server.candidate.name, memory=memory, head_median=median, head_longest=longest)
 
 
-def measure(server: Server, name: str, workload: Workload) -> Sample:
+def measure(server: Server, workload: Workload) -> Sample:
     """Drive the workload once; the uploads that it makes are deleted again."""
     os.sync()
-    server.forget_peak()
-    before = server.cpu()
-    seconds, paths = drive(workload, server.port, server.path)
-    used, peak = server.cpu() - before, server.peak()
-    connection = Connection(server.port, server.path)
-    for path in paths:
-        connection.delete(path)
+    before, tus = server.cpu(), server.candidate.speaks_tus
+    driven = drive(workload, server.port, server.path, tus)
+    used = server.cpu() - before
+    if tus and server.candidate.peer.name != "sink":
+        connection = Connection(server.port, server.path)
+        for path in driven.made:
+            connection.delete(path)
     scale, per = (1e6, 1e9) if workload.unit == "bytes" else (1, 1e3)
     return Sample(
-        server=name,
+        server=server.candidate.name,
         workload=workload.name,
         unit=workload.unit,
-        rate=workload.amount / scale / seconds,
+        rate=workload.amount / scale / driven.seconds,
         cpu=used / workload.amount * per,
-        peak=peak / 1e6,
+        median=statistics.median(driven.each) * 1000,
+        slow=statistics.quantiles(driven.each, n=100)[-1] * 1000 if len(driven.each) > 1 else driven.each[0] * 1000,
     )
 
 
-def rounds(count: int, tasks: list[Workload], servers: list[Candidate], directory: Path) -> list[Sample]:
-    """Every workload on every server, ``count`` times, so that a drift of the machine hits all of them alike."""
-    samples = []
-    for turn in range(count):
-        for candidate in servers[turn % len(servers) :] + servers[: turn % len(servers)]:
-            place = directory / f"{turn}-{candidate.name.replace(' ', '-')}"
-            server = Server(candidate, place)
-            try:
-                for task in tasks:
-                    print(f"round {turn + 1}/{count}  {candidate.name}  {task.name} ...", end=" ", flush=True)
-                    samples.append(measure(server, candidate.name, task))
-                    print(f"{samples[-1].rate:,.0f} {_unit(samples[-1])}", flush=True)
-            finally:
-                server.stop()
-                shutil.rmtree(place, ignore_errors=True)
-    return samples
-
-
-def table(samples: list[Sample], servers: list[Candidate]) -> list[str]:
-    """The medians as a Markdown table."""
-    lines = ["| workload | server | rate | ratio | CPU | peak memory |", "|---|---|---:|---:|---:|---:|"]
-    for workload in dict.fromkeys(sample.workload for sample in samples):
-        base = 0.0
-        for candidate in servers:
-            own = [each for each in samples if (each.workload, each.server) == (workload, candidate.name)]
-            rate, cpu, peak = (statistics.median(values) for values in zip(*map(_figures, own), strict=True))
-            base = base or rate
-            per = "GB" if own[0].unit == "bytes" else "1000"
-            lines.append(
-                f"| {workload} | {candidate.name} | {rate:,.0f} {_unit(own[0])} | {rate / base:.2f} "
-                f"| {cpu:.2f} s/{per} | {peak:.0f} MB |"
-            )
-    return lines
-
-
-def machine() -> dict[str, str]:
-    """What the figures depend on."""
-    packages = ("tusserver", "uvicorn", "starlette", "tuspyserver")
-    installed = {dist.name: dist.version for dist in metadata.distributions() if dist.name in packages}
-    cores, memory = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return {
-        "machine": f"{cores} cores, {memory:.0f} GB, Linux {platform.release().split('-')[0]}",
-        "load": f"{os.getloadavg()[2]:.1f} before",
-        "python": platform.python_version(),
-        **dict(sorted(installed.items())),
-    }
+@contextmanager
+def mongo() -> Iterator[str | None]:
+    """The URL of a MongoDB of one node, where there is one."""
+    with ExitStack() as stack:
+        yield stack.enter_context(replica_set()).url if mongod_binary() else None
 
 
 def main() -> None:
@@ -110,27 +105,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=1024, help="MiB in each big workload (default 1024)")
     parser.add_argument("--requests", type=int, default=8000, help="requests in each small workload (default 8000)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is run (default 3)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is run (default 5)")
+    parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="only servers whose names have a word")
     parser.add_argument("--directory", type=Path, help="where uploads are stored meanwhile (default: temporary)")
     parser.add_argument("--out", type=Path, default=Path("bench-results.json"), help="where the figures are written")
     options = parser.parse_args()
     if sys.platform != "linux":
         parser.error("only Linux is measured: memory and CPU are read from /proc")
-    tasks, servers, facts = workloads(options.size * MIB, options.requests), candidates(), machine()
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory) as directory:
-        samples = rounds(options.rounds, tasks, servers, Path(directory))
-    print("", ", ".join(f"{name} {version}" for name, version in facts.items()), "", sep="\n")
-    print("\n".join(table(samples, servers)))
-    options.out.write_text(json.dumps({**facts, "samples": [asdict(sample) for sample in samples]}, indent=1) + "\n")
-    print(f"\nall figures: {options.out}")
+    about = machine()
+    with mongo() as url, tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory) as directory:
+        wanted = [
+            each for each in candidates(url) if not options.only or any(word in each.name for word in options.only)
+        ]
+        session = Session(workloads(options.size * MIB, options.requests), Path(directory))
+        session.rounds(options.rounds, wanted)
+    _say("")
+    for name, reason in session.missing.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    figures = as_json(about, session.samples, session.sides)
+    print("", facts(figures), sep="\n")
+    print(table(session.samples), "", sides(session.sides), sep="\n")
+    options.out.write_text(json.dumps(figures, indent=1) + "\n")
+    for picture in (options.out.with_suffix(".svg"), options.out.with_suffix(".png")):
+        draw(session.samples, picture)
+    print(f"\nall figures: {options.out}, and a chart beside it")
 
 
-def _figures(sample: Sample) -> tuple[float, float, float]:
-    return sample.rate, sample.cpu, sample.peak
-
-
-def _unit(sample: Sample) -> str:
-    return "MB/s" if sample.unit == "bytes" else "requests/s"
+def _say(what: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{what}", end="", file=sys.stderr, flush=True)
+    elif what:
+        print(what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Write into the documentation what it takes from the code: the tables of the settings, the diagram of the statuses,
-which conformance case looks at what, and how servers fare.
+"""Write into the documentation what it takes from the code, and from results that are kept: the tables of the settings,
+the diagram of the statuses, which conformance case looks at what, how servers fare, and what was measured.
 
 python scripts/generated_docs.py [--check]     --check: write nothing, exit 1 when a page is out of date
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
+from bench import report
 from conformance.coverage import table
 from conformance.matrix import failures, kept, matrix
 from tusserver.protocol.upload import TOMBSTONES, TRANSITIONS, Status
@@ -49,6 +51,13 @@ def diagram() -> str:
     return "\n".join(["```mermaid", "stateDiagram-v2", *(f"    {line}" for line in lines), "```"])
 
 
+def figures() -> str:
+    """The tables of the session that docs/bench.json keeps: python -m bench --out docs/bench.json"""
+    found = json.loads((DOCS / "bench.json").read_text(encoding="utf-8"))
+    samples, beside = report.kept(found)
+    return f"{report.facts(found)}.\n{report.table(samples)}\n\n{report.sides(beside)}"
+
+
 def updated(page: str, name: str, text: str) -> str:
     """The page with the text between ``<!-- name -->`` and ``<!-- /name -->``. Raises ValueError when these are not
     there."""
@@ -69,6 +78,7 @@ def main(arguments: list[str]) -> int:
         ("conformance.md", "conformance coverage", table()),
         ("conformance-results.md", "matrix", matrix(kept())),
         ("conformance-results.md", "failures", failures(kept())),
+        ("performance.md", "figures", figures()),
     ):
         path = DOCS / page
         old = path.read_text(encoding="utf-8")

@@ -214,6 +214,36 @@ async def test_deleting(store: ByteStore) -> None:
                 await read(store, upload)
 
 
+async def test_flushing_while_writing_loses_and_doubles_nothing(store: ByteStore) -> None:
+    chance = random.Random(5)
+    pieces = [chance.randbytes(chance.choice((1, 100, 3000, 70_000))) for _ in range(400)]
+    upload = an_upload(length=sum(map(len, pieces)))
+    writer = await store.open(upload)
+    written, done, before = 0, False, 0
+
+    async def flush() -> None:
+        nonlocal before
+        while not done:
+            flushed = await writer.flush()
+            assert before <= flushed <= written
+            before = flushed
+            await asyncio.sleep(0)
+
+    flushing = asyncio.create_task(flush())
+    for piece in pieces:
+        written += len(piece)
+        await writer.write([piece])
+        assert writer.position == written
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+    done = True
+    await flushing
+    assert await writer.flush(last=True) == written
+    await writer.close()
+    upload = upload.advanced(written, now=1.0)
+    assert await read(store, upload) == b"".join(pieces)
+
+
 async def test_deleting_under_a_writer(store: ByteStore) -> None:
     upload = an_upload(length=10)
     writer = await store.open(upload)

@@ -21,7 +21,15 @@ import pytest
 
 from tests.disks import small_disk_at
 from tests.stores.sessions import an_upload
-from tests.stores.test_bytes_contract import put, read, some, unfinished
+from tests.stores.test_bytes_contract import (
+    put,
+    read,
+    some,
+    unfinished,
+)
+from tests.stores.test_bytes_contract import (
+    test_flushing_while_writing_loses_and_doubles_nothing as flushing_while_writing,
+)
 from tusserver.protocol.refusals import BytesMissing, StorageFull, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.disk import DiskBytes
@@ -324,3 +332,16 @@ async def test_a_place_that_has_become_read_only_is_named(small_disk: Path) -> N
 async def test_what_a_killed_probe_left_is_no_upload(store: DiskBytes, tmp_path: Path) -> None:
     (tmp_path / "uploads" / "parts" / ".probe-0123456789abcdef").write_bytes(b"probe")
     assert await unfinished(store) == set()
+
+
+async def test_a_slow_disk_neither_loses_nor_doubles_what_comes_meanwhile(
+    store: DiskBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwritev = os.pwritev
+
+    def slowly(fd: int, blocks: list[bytes], position: int) -> int:
+        time.sleep(0.0005)
+        return pwritev(fd, blocks, position)
+
+    monkeypatch.setattr(os, "pwritev", slowly)
+    await flushing_while_writing(store)

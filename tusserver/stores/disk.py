@@ -23,9 +23,10 @@ from typing import Final, TypeVar
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import check_place
+from tusserver.stores.disk_calls import BLOCK, copy_range, explaining, sync_directory
 from tusserver.stores.disk_identity import file_system, identity
 from tusserver.stores.disk_layout import Layout, counted
-from tusserver.stores.disk_writer import BLOCK, DiskWriter, copy_range, explaining, sync_directory
+from tusserver.stores.disk_writer import DiskWriter
 from tusserver.stores.findings import Finding, ok, warning
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tusserver.protocol.refusals import StoreUnavailable
-from tusserver.stores.disk_writer import sync_directory
+from tusserver.stores.disk_calls import sync_directory
 
 NAME: Final = ".identity"
 PATIENCE: Final = 2.0

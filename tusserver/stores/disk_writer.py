@@ -10,19 +10,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import Flag, auto
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from tusserver.protocol.refusals import BytesMissing, Refusal, StorageFull, StoreUnavailable
+from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer
+from tusserver.stores.disk_calls import BLOCK, copy_range, explained, explaining, sync_directory
 from tusserver.stores.disk_early import WriteBack
 from tusserver.stores.disk_splice import turn
 
@@ -36,31 +36,10 @@ HELD: Final = 64 * 1024
 
 CLOSED: Final = "The writer is closed."
 
-BLOCK: Final = 1024 * 1024
 STEP: Final = 64 * BLOCK
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-NO_KERNEL_COPY: Final = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 
 Source = tuple[Path, int, int]
 """Bytes ``[start, stop)`` of a file."""
-
-
-def explained(error: OSError) -> Refusal:
-    """What an error of the operating system means for an upload."""
-    if isinstance(error, FileNotFoundError):
-        return BytesMissing()
-    if error.errno in FULL:
-        return StorageFull()
-    return StoreUnavailable(f"The byte store failed ({error.strerror or error}); an operator has to look at it.")
-
-
-@contextmanager
-def explaining() -> Iterator[None]:
-    """Raise what the operating system says as a Refusal."""
-    try:
-        yield
-    except OSError as error:
-        raise explained(error) from error
 
 
 class Lane(Flag):
@@ -77,7 +56,8 @@ class DiskWriter:
     already).
 
     Small blocks are held until there are more, or until they are to be made durable: an upload of a few of them then
-    is opened, written, made durable and closed by one piece of work on one thread.
+    is opened, written, made durable and closed by one piece of work on one thread. What is held and how far blocks were
+    taken (``_accepted``) belongs to the event loop, how far they lie in the file (``_position``) to the thread.
     """
 
     def __init__(
@@ -93,7 +73,7 @@ class DiskWriter:
         open_source: Callable[[Upload, Path], int],
     ) -> None:
         self._fd = fd
-        self._position = position
+        self._position = self._accepted = position
         self._opening = opening
         self._held: list[Buffer] = []
         self._closed = False
@@ -112,14 +92,16 @@ class DiskWriter:
     @property
     def position(self) -> int:
         """See ``ByteWriter``."""
-        return self._position + sum(map(len, self._held))
+        return self._accepted
 
     async def write(self, blocks: Sequence[Buffer]) -> None:
         """See ``ByteWriter``."""
         if self._closed:
             raise StoreUnavailable(CLOSED)
-        if sum(map(len, blocks)) + sum(map(len, self._held)) <= HELD:
+        size = sum(map(len, blocks))
+        if size + sum(map(len, self._held)) <= HELD:
             self._held += map(bytes, blocks)
+            self._accepted += size
         else:
             await self._run(Lane.BYTES, partial(self._write, list(blocks)))
 
@@ -147,9 +129,10 @@ class DiskWriter:
         async with self._flushing:
             if self._failure is not None:
                 raise explained(self._failure) from self._failure
-            position = self.position
+            position = self._position
             if self._held or (last and self._fd is not None):
-                await self._run(Lane.BYTES | Lane.SYNC, partial(self._write_and_sync, last))
+                position = self._accepted
+                await self._run(Lane.BYTES | Lane.SYNC, partial(self._sync_and_close, last))
             elif self._durable and position > self._flushed:
                 await self._run(Lane.SYNC, self._sync)
             self._flushed = position
@@ -182,19 +165,30 @@ class DiskWriter:
             await asyncio.wait(earlier)
         if self._closed:
             raise StoreUnavailable(CLOSED)
-        running = asyncio.get_running_loop().run_in_executor(self._executor, self._on_file, work)
-        running.add_done_callback(_seen)
+        held: list[Buffer] = []
+        if Lane.BYTES in lane:
+            held, self._held = self._held, held
+        running = asyncio.get_running_loop().run_in_executor(self._executor, self._on_file, held, work)
+        running.add_done_callback(partial(self._done, lane))
         self._lanes.update(dict.fromkeys(lane, running))
         return running
 
-    def _on_file(self, work: Callable[[int], T]) -> T:
+    def _done(self, lane: Lane, work: asyncio.Future[Any]) -> None:
+        if Lane.BYTES in lane:
+            self._accepted = self._position + sum(map(len, self._held))
+        if not work.cancelled():
+            work.exception()  # seen; where nobody waits for it any more, ``_failure`` has it
+
+    # In a thread
+
+    def _on_file(self, held: list[Buffer], work: Callable[[int], T]) -> T:
         if self._fd is None:
             self._fd = self._opening()
+        if held:
+            self._write(held, self._fd)
         return work(self._fd)
 
     def _pour(self, source: int, size: int, fd: int) -> bool:
-        self._write([], fd)
-
         def moved(written: int) -> None:
             self._position += written
             if self._write_back is not None:
@@ -203,7 +197,6 @@ class DiskWriter:
         return turn(source, fd, self._position, size, moved)
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
-        blocks, self._held = [*self._held, *blocks], []
         while blocks:
             written = os.pwritev(fd, blocks[:VECTOR], self._position)
             self._position += written
@@ -211,8 +204,7 @@ class DiskWriter:
         if self._write_back is not None:
             self._write_back.upto(fd, self._position)
 
-    def _write_and_sync(self, last: bool, fd: int) -> None:
-        self._write([], fd)
+    def _sync_and_close(self, last: bool, fd: int) -> None:
         if self._durable and self._position > self._flushed:
             self._sync(fd)
         if last:
@@ -220,7 +212,6 @@ class DiskWriter:
             os.close(fd)
 
     def _copy(self, source: Upload, start: int, stop: int, fd: int) -> None:
-        self._write([], fd)
         for path, first, last in self._sources(source, start, stop):
             source_fd = self._open_source(source, path)
             try:
@@ -244,32 +235,6 @@ class DiskWriter:
         except OSError as error:
             self._failure = error
             raise
-
-
-def _seen(done: asyncio.Future[Any]) -> None:
-    """Where nobody waits for it any more, its failure is no surprise: ``_failure`` has it."""
-    if not done.cancelled():
-        done.exception()
-
-
-def copy_range(source: int, target: int, start: int, at: int, size: int) -> int:
-    """Copy up to ``size`` bytes between two open files, in the kernel where it can; returns how many."""
-    try:
-        return os.copy_file_range(source, target, size, start, at)
-    except OSError as error:
-        if error.errno not in NO_KERNEL_COPY:
-            raise
-    block = os.pread(source, min(size, BLOCK), start)
-    return os.pwrite(target, block, at) if block else 0
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _beyond(blocks: list[Buffer], written: int) -> list[Buffer]:

@@ -1,0 +1,130 @@
+"""The figures of a session: medians over its rounds, and what they are beside those of others."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Final
+
+from conformance.peers import PEERS
+
+OURS: Final = "tusserver"
+LIMIT: Final = "nginx PUT, 1 MiB buffer"
+SINK: Final = "nothing but the load (a sink)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One workload on one server, once. ``rate`` is MB/s or requests/s, ``cpu`` the server's CPU seconds for each GB
+    or each 1000 requests, ``median`` and ``slow`` (the 99th percentile) a request's milliseconds."""
+
+    server: str
+    workload: str
+    unit: str
+    rate: float
+    cpu: float
+    median: float
+    slow: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Side:
+    """What is no rate: KB of memory for each slow upload, and milliseconds that a HEAD took under load."""
+
+    server: str
+    memory: float
+    head_median: float
+    head_longest: float
+
+
+def machine() -> dict[str, str]:
+    """What the figures depend on."""
+    packages = ("tusserver", "uvicorn", "starlette", "uvloop")
+    cores, memory = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return {
+        "machine": f"{cores} cores, {memory:.0f} GB, Linux {platform.release().split('-')[0]}",
+        "load": f"{os.getloadavg()[0]:.1f} before",
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        **{peer.name: peer.version for peer in PEERS.values() if peer.lock is not None},
+    }
+
+
+def medians(samples: Sequence[Sample]) -> list[Sample]:
+    """One for each server and workload."""
+    found: dict[tuple[str, str], list[Sample]] = {}
+    for sample in samples:
+        found.setdefault((sample.workload, sample.server), []).append(sample)
+    return [
+        Sample(
+            server=server,
+            workload=workload,
+            unit=own[0].unit,
+            **{
+                name: statistics.median(getattr(each, name) for each in own)
+                for name in ("rate", "cpu", "median", "slow")
+            },
+        )
+        for (workload, server), own in found.items()
+    ]
+
+
+def table(samples: Sequence[Sample]) -> str:
+    """The medians as Markdown, with each rate beside the best peer's and nginx's."""
+    lines: list[str] = []
+    middle = medians(samples)
+    for workload in dict.fromkeys(sample.workload for sample in middle):
+        own = [sample for sample in middle if sample.workload == workload]
+        peers = [sample.rate for sample in own if sample.server in PEERS]
+        limits = [sample.rate for sample in own if sample.server == LIMIT]
+        per = "GB" if own[0].unit == "bytes" else "1000"
+        unit = "MB/s" if own[0].unit == "bytes" else "requests/s"
+        lines += [
+            "",
+            f"**{workload}**",
+            "",
+            f"| server | {unit} | : best peer | : nginx | CPU s/{per} | p50 ms | p99 ms |",
+        ]
+        lines.append("|---|---:|---:|---:|---:|---:|---:|")
+        for each in sorted(own, key=lambda sample: -sample.rate):
+            figures = (
+                f"{each.rate:,.0f}",
+                f"{each.rate / max(peers):.2f}" if peers else "",
+                f"{each.rate / limits[0]:.2f}" if limits else "",
+                f"{each.cpu:.2f}",
+                f"{each.median:,.2f}",
+                f"{each.slow:,.2f}",
+            )
+            lines.append(f"| {each.server} | {' | '.join(figures)} |")
+    return "\n".join(lines)
+
+
+def sides(found: Sequence[Side]) -> str:
+    """What is no rate, as Markdown."""
+    lines = ["| server | KB for each of 500 slow uploads | HEAD under load: median ms | longest ms |"]
+    lines.append("|---|---:|---:|---:|")
+    for server in dict.fromkeys(each.server for each in found):
+        own = [each for each in found if each.server == server]
+        memory = statistics.median(each.memory for each in own)
+        middle = statistics.median(each.head_median for each in own)
+        lines.append(f"| {server} | {memory:.0f} | {middle:.1f} | {max(each.head_longest for each in own):.1f} |")
+    return "\n".join(lines)
+
+
+def kept(found: dict[str, Any]) -> tuple[list[Sample], list[Side]]:
+    """The figures out of what ``as_json`` has made."""
+    return [Sample(**each) for each in found["samples"]], [Side(**each) for each in found["sides"]]
+
+
+def facts(found: dict[str, Any]) -> str:
+    """The machine and the versions, in one line."""
+    return ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("samples", "sides"))
+
+
+def as_json(about: dict[str, str], samples: Sequence[Sample], found: Sequence[Side]) -> dict[str, Any]:
+    """All figures."""
+    return {**about, "samples": [asdict(each) for each in samples], "sides": [asdict(each) for each in found]}

@@ -1,0 +1,41 @@
+"""The benchmark measures: a session in small, with what it says and writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.report import SINK, Sample, kept, medians, table
+from bench.slow import SLOW
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_small_session(tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    command = ["--size", "16", "--requests", "160", "--rounds", "1", "--only", "memory", "sink", "--out", str(out)]
+    done = subprocess.run([sys.executable, "-m", "bench", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    samples, sides = kept(json.loads(out.read_text()))
+    assert {sample.server for sample in samples} == {"tusserver, memory", SINK}
+    assert len({sample.workload for sample in samples}) == 6
+    assert all(sample.rate > 0 and sample.median > 0 for sample in samples)
+    assert [side.server for side in sides] == ["tusserver, memory"]
+    assert 0 < sides[0].memory < 200  # KB for each of the slow uploads: a buffer of 1 MiB for each would show
+    assert SLOW == 500
+    assert "| tusserver, memory |" in done.stdout
+    assert out.with_suffix(".svg").exists() and out.with_suffix(".png").exists()
+
+
+def test_medians_and_ratios() -> None:
+    def sample(server: str, rate: float) -> Sample:
+        return Sample(server=server, workload="w", unit="bytes", rate=rate, cpu=1.0, median=1.0, slow=1.0)
+
+    samples = [sample(name, rate) for name, rates in RATES.items() for rate in rates]
+    assert {each.server: each.rate for each in medians(samples)} == {"tusserver": 30.0, "tuspyserver": 10.0}
+    assert "| tusserver | 30 | 3.00 |" in table(samples)
+
+
+RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0]}
