@@ -72,7 +72,7 @@ def candidates(mongo_url: str | None) -> list[Candidate]:
         ours("tusserver, memory", sessions="memory:"),
     ]
     if mongo_url is not None:
-        there = ("--mongo-url", mongo_url, "--db-name", "bench")
+        there = ("--mongo-url", mongo_url, "--db-name", "bench{port}")  # each has bytes of its own
         mine.append(ours("tusserver, MongoDB", *there, sessions="mongodb:"))
         mine.append(ours("tusserver, MongoDB and GridFS", "--storage", "gridfs:", *there, sessions="mongodb:"))
     peers = [Candidate(name=name, peer=peer) for name, peer in PEERS.items() if name != "rustus"]

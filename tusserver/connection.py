@@ -62,14 +62,17 @@ class DirectBody:
         cycle, transport = self._cycle, self._protocol.transport
         if transport.is_closing() or not cycle.more_body:
             return None
+        try:  # the transport's own descriptor may not be watched by anybody else
+            descriptor = os.dup(transport.get_extra_info("socket").fileno())
+        except OSError:  # no more descriptors: the plain way needs none
+            return None
         self._protocol.flow.pause_reading()
         if cycle.waiting_for_100_continue:
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
         block, cycle.body = bytes(cycle.body), bytearray()
         self._remaining -= len(block)
-        # The transport's own descriptor may not be watched by anybody else
-        return Claim(block, self._remaining, os.dup(transport.get_extra_info("socket").fileno()), self._release)
+        return Claim(block, self._remaining, descriptor, self._release)
 
     def _release(self, remaining: int) -> None:
         """The claim is over. A body that came whole leaves a connection that goes on with the next request; the parser
