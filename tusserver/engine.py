@@ -171,7 +171,7 @@ class Engine:
     async def terminate(self, command: Terminate, caller: Caller = NOBODY) -> Terminated:
         """Give the upload up: whoever writes now ends, and the bytes are deleted."""
         upload = await self.find(command.upload_id, caller)
-        await ask(self._hooks.pre_terminate, self._receiver.event(upload, caller))
+        await ask(self._hooks.pre_terminate, lambda: self._receiver.event(upload, caller))
         return Terminated(upload=await self._terminated(upload, caller))
 
     async def cancel(self, upload_id: str) -> Upload:
@@ -181,7 +181,7 @@ class Engine:
     async def find(self, upload_id: str, caller: Caller = NOBODY) -> Upload:
         """The upload as it is, if it is there and the application lets the caller have it; nobody is disturbed."""
         upload = rules.alive(await self.sessions.get(upload_id), self._clock())
-        await ask(self._hooks.authorize, self._receiver.event(upload, caller))
+        await ask(self._hooks.authorize, lambda: self._receiver.event(upload, caller))
         return upload
 
     def reachable(self, upload: Upload) -> Upload:
@@ -250,7 +250,7 @@ class Engine:
 
     async def _note_creation(self, upload: Upload, caller: Caller) -> None:
         self._metrics.created()
-        await tell(self._hooks.post_create, self._receiver.event(upload, caller))
+        await tell(self._hooks.post_create, lambda: self._receiver.event(upload, caller))
 
     async def _check_room(self, length: int | None) -> None:
         room = await self.storage.room() if length else None
@@ -265,7 +265,7 @@ class Engine:
     async def _terminated(self, upload: Upload, caller: Caller) -> Upload:
         upload = await self._cancel(upload)
         self._metrics.terminated()
-        await tell(self._hooks.post_terminate, self._receiver.event(upload, caller))
+        await tell(self._hooks.post_terminate, lambda: self._receiver.event(upload, caller))
         return upload
 
     async def _cancel(self, upload: Upload) -> Upload:

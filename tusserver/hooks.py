@@ -86,10 +86,10 @@ class Hooks:
     post_terminate: Hook | None = None
 
 
-async def ask(hook: Hook | None, event: Event) -> None:
-    """Run a pre hook. Raises HookRefused; a hook that fails otherwise refuses with 500."""
+async def ask(hook: Hook | None, event: Callable[[], Event]) -> None:
+    """Run a pre hook, if there is one. Raises HookRefused; a hook that fails otherwise refuses with 500."""
     if hook is not None:
-        await answer(hook, event)
+        await answer(hook, event())
 
 
 async def answer(hook: Callable[[Event], Awaitable[T]], event: Event) -> T:
@@ -103,10 +103,11 @@ async def answer(hook: Callable[[Event], Awaitable[T]], event: Event) -> T:
         raise HookRefused(500, "The application could not decide about the request; try again later.") from error
 
 
-async def tell(hook: Hook | None, event: Event) -> None:
-    """Run a post hook; what it raises is logged."""
+async def tell(hook: Hook | None, make: Callable[[], Event]) -> None:
+    """Run a post hook, if there is one; what it raises is logged."""
     if hook is None:
         return
+    event = make()
     try:
         await hook(event)
     except Exception:

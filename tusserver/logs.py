@@ -27,6 +27,14 @@ def configure(log_format: str, level: str) -> None:
     logging.config.dictConfig(log_config(log_format, level))
 
 
+def lean() -> None:
+    """Leave out of this process's log records what no format here shows and each record would look up: the line of
+    code, the thread, the process (Python's logging HOWTO, "Optimization")."""
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, name, False)
+    setattr(logging, "_srcfile", None)  # noqa: B010
+
+
 def log_config(log_format: str, level: str) -> dict[str, Any]:
     """The same as a dict for ``logging.config.dictConfig``, which worker processes can be given.
 

@@ -80,7 +80,7 @@ class Receiver:
 
         async def committed(upload: Upload) -> None:
             self._metrics.committed()
-            await tell(self._hooks.post_receive, self.event(upload, caller))
+            await tell(self._hooks.post_receive, lambda: self.event(upload, caller))
 
         try:
             return await Intake.begin(
@@ -112,7 +112,7 @@ class Receiver:
 
         try:
             if count(hold.upload).completed and hold.upload.kind is not Kind.PARTIAL:
-                await ask(self._hooks.pre_finish, self.event(hold.upload, caller))
+                await ask(self._hooks.pre_finish, lambda: self.event(hold.upload, caller))
         except Refusal as refusal:
             refusal.upload = await self._leases.release(hold, why=refusal.code)
             raise
@@ -160,7 +160,7 @@ class Receiver:
         if upload.kind is Kind.PARTIAL:  # material, not a thing of its own: CONC-03
             self.material()
         else:
-            await tell(self._hooks.post_finish, self.event(upload, caller))
+            await tell(self._hooks.post_finish, lambda: self.event(upload, caller))
 
     def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

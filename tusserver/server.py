@@ -21,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 
 from tusserver.app import TusApp, build_engine, create_app
 from tusserver.connection import protocol
-from tusserver.logs import configure, log_config
+from tusserver.logs import configure, lean, log_config
 from tusserver.protocol.refusals import Refusal
 from tusserver.settings import Settings, WrongSetting
 
@@ -73,6 +73,7 @@ def _application(settings: Settings) -> TusApp:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024)
         libc.mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024)
+    lean()
     return create_app(settings)
 
 

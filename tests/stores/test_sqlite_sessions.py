@@ -161,14 +161,16 @@ async def test_a_failure_is_nobody_elses(store: SqliteSessions, path: Path) -> N
                 store.get("nobody"),
                 store.swap(new, new.advanced(2, now=1.0)),
                 store.swap(good, good.advanced(7, now=1.0)),
+                store.get("good"),
             )
         ]
         await queued(*tasks)
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [
-        Upload, Conflict, UploadNotFound, OverflowError, StoreUnavailable, UploadNotFound, Upload, Upload,
+        Upload, Conflict, UploadNotFound, OverflowError, StoreUnavailable, UploadNotFound, Upload, Upload, Upload,
     ]  # fmt: skip
-    assert (await store.get("good")).offset == 7
+    assert isinstance(ends[-1], Upload)
+    assert ends[-1].offset == 7
     assert await found(store) == ["bad", "good", "made", "old"]
     assert (await store.get("bad")).same_as(bad)
     assert (await store.get("old")).version == 3

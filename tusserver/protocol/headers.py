@@ -16,6 +16,7 @@ import unicodedata
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -102,7 +103,12 @@ def build_integer(value: int) -> str:
 
 def build_http_date(seconds: float) -> str:
     """A time, in seconds since the epoch, as IMF-fixdate (EXP-10, RFC 9110 section 5.6.7)."""
-    return formatdate(min(seconds, _LAST_SECOND), usegmt=True)
+    return _http_date(int(min(seconds, _LAST_SECOND)))
+
+
+@lru_cache(4096)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def is_offset_octet_stream(content_type: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 * The thread never touches the loop but to hand answers over. The loop itself only looks things up by key, on a
   connection of its own: with a write-ahead log that waits for no writer, and takes a tenth of handing it to a thread.
+  It does so while nothing is to be written, so that nobody overtakes a change that was asked for before.
 * While one commit waits for the disk, work queues up; the thread takes all of it into the next transaction. Many
   small changes so cost few waits for the disk, and nothing is answered before it is committed.
 * A piece of work changes rows by at most one statement, so that one that refuses leaves nothing behind for the
@@ -73,6 +74,7 @@ class Database:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open = False
         self._reader: sqlite3.Connection | None = None
+        self._writes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
 
@@ -103,7 +105,7 @@ class Database:
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
-        if self._open and self._reader is not None:
+        if self._open and self._reader is not None and self._writes == 0:
             with contextlib.suppress(sqlite3.Error):  # the thread can wait, and has the words for what is wrong
                 return self._reader.execute(sql, (key,)).fetchone()
         return await self.read(lambda connection: connection.execute(sql, (key,)).fetchone())
@@ -123,12 +125,18 @@ class Database:
         if not self._open or self._loop is None:
             raise StoreUnavailable
         job = Job(work, writes, self._loop.create_future())
+        if writes:
+            self._writes += 1
+            job.answer.add_done_callback(self._written)
         self._queue.put(job)
         try:
             result: T = await job.answer
         except sqlite3.Error as error:
             raise explained(error, self._path.name) from error
         return result
+
+    def _written(self, answer: asyncio.Future[Any]) -> None:
+        self._writes -= 1
 
     # On the thread
 
