@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.chart import draw
-from bench.load import MIB, Connection, Workload, drive, workloads
-from bench.report import Sample, Side, as_json, facts, machine, sides, table
+from bench.load import MIB, Connection
+from bench.report import Sample, Side, as_json, facts, machine, percentile, sides, table
 from bench.servers import Candidate, Server, candidates, running
 from bench.slow import head_under_load, memory_of_slow_uploads
+from bench.workloads import Workload, drive, workloads
 from conformance.peers import NotHere
 from tests.mongod import mongod_binary, replica_set
 
@@ -67,18 +67,25 @@ class Session:
 
     def _beside(self, server: Server) -> Side:
         memory = memory_of_slow_uploads(server)
-        median, longest = head_under_load(server, self.tasks[PARALLEL])
-        return Side(server=server.candidate.name, memory=memory, head_median=median, head_longest=longest)
+        asked = head_under_load(server, self.tasks[PARALLEL])
+        return Side(
+            server=server.candidate.name,
+            memory=memory,
+            peak=server.peak() / 1e6,
+            head_median=percentile(asked, 50),
+            head_slow=percentile(asked, 99),
+            head_longest=max(asked),
+        )
 
 
 def measure(server: Server, workload: Workload) -> Sample:
-    """Drive the workload once; the uploads that it makes are deleted again."""
+    """Drive the workload once; what it makes is deleted again, so that none finds more on the disk than another."""
     os.sync()
     before, tus = server.cpu(), server.candidate.speaks_tus
     driven = drive(workload, server.port, server.path, tus)
     used = server.cpu() - before
-    if tus and server.candidate.peer.name != "sink":
-        connection = Connection(server.port, server.path)
+    if server.candidate.peer.name != "sink":
+        connection = Connection(server.port, server.path, tus)
         for path in driven.made:
             connection.delete(path)
     scale, per = (1e6, 1e9) if workload.unit == "bytes" else (1, 1e3)
@@ -88,8 +95,9 @@ def measure(server: Server, workload: Workload) -> Sample:
         unit=workload.unit,
         rate=workload.amount / scale / driven.seconds,
         cpu=used / workload.amount * per,
-        median=statistics.median(driven.each) * 1000,
-        slow=statistics.quantiles(driven.each, n=100)[-1] * 1000 if len(driven.each) > 1 else driven.each[0] * 1000,
+        load=driven.cpu / workload.amount * per,
+        median=percentile(driven.each, 50) * 1000,
+        slow=percentile(driven.each, 99) * 1000,
     )
 
 
@@ -122,7 +130,9 @@ def main() -> None:
     _say("")
     for name, reason in session.missing.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
-    figures = as_json(about, session.samples, session.sides)
+    if not session.samples:
+        parser.exit(1, "no server could be measured: see above why, or name others with --only\n")
+    figures = as_json(about, session.samples, session.sides, session.missing)
     print("", facts(figures), sep="\n")
     print(table(session.samples), "", sides(session.sides), sep="\n")
     options.out.write_text(json.dumps(figures, indent=1) + "\n")

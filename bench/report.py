@@ -20,24 +20,29 @@ SINK: Final = "nothing but the load (a sink)"
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
     """One workload on one server, once. ``rate`` is MB/s or requests/s, ``cpu`` the server's CPU seconds for each GB
-    or each 1000 requests, ``median`` and ``slow`` (the 99th percentile) a request's milliseconds."""
+    or each 1000 requests and ``load`` those of the clients, ``median`` and ``slow`` (the 99th percentile) a request's
+    milliseconds."""
 
     server: str
     workload: str
     unit: str
     rate: float
     cpu: float
+    load: float
     median: float
     slow: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Side:
-    """What is no rate: KB of memory for each slow upload, and milliseconds that a HEAD took under load."""
+    """What is no rate: KB of memory for each slow upload, the most MB that were resident in the whole round, and
+    milliseconds that a HEAD took under load."""
 
     server: str
     memory: float
+    peak: float
     head_median: float
+    head_slow: float
     head_longest: float
 
 
@@ -54,6 +59,13 @@ def machine() -> dict[str, str]:
     }
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Never beyond the longest, however few there are."""
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 def medians(samples: Sequence[Sample]) -> list[Sample]:
     """One for each server and workload."""
     found: dict[tuple[str, str], list[Sample]] = {}
@@ -66,7 +78,7 @@ def medians(samples: Sequence[Sample]) -> list[Sample]:
             unit=own[0].unit,
             **{
                 name: statistics.median(getattr(each, name) for each in own)
-                for name in ("rate", "cpu", "median", "slow")
+                for name in ("rate", "cpu", "load", "median", "slow")
             },
         )
         for (workload, server), own in found.items()
@@ -87,15 +99,16 @@ def table(samples: Sequence[Sample]) -> str:
             "",
             f"**{workload}**",
             "",
-            f"| server | {unit} | : best peer | : nginx | CPU s/{per} | p50 ms | p99 ms |",
+            f"| server | {unit} | : best peer | : nginx | CPU s/{per} | of the load | p50 ms | p99 ms |",
         ]
-        lines.append("|---|---:|---:|---:|---:|---:|---:|")
+        lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
         for each in sorted(own, key=lambda sample: -sample.rate):
             figures = (
                 f"{each.rate:,.0f}",
                 f"{each.rate / max(peers):.2f}" if peers else "",
                 f"{each.rate / limits[0]:.2f}" if limits else "",
                 f"{each.cpu:.2f}",
+                f"{each.load:.2f}",
                 f"{each.median:,.2f}",
                 f"{each.slow:,.2f}",
             )
@@ -105,13 +118,16 @@ def table(samples: Sequence[Sample]) -> str:
 
 def sides(found: Sequence[Side]) -> str:
     """What is no rate, as Markdown."""
-    lines = ["| server | KB for each of 500 slow uploads | HEAD under load: median ms | longest ms |"]
-    lines.append("|---|---:|---:|---:|")
+    lines = [
+        "| server | KB for each of 500 slow uploads | most MB | HEAD under load: p50 ms | p99 ms | longest ms |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
     for server in dict.fromkeys(each.server for each in found):
         own = [each for each in found if each.server == server]
-        memory = statistics.median(each.memory for each in own)
-        middle = statistics.median(each.head_median for each in own)
-        lines.append(f"| {server} | {memory:.0f} | {middle:.1f} | {max(each.head_longest for each in own):.1f} |")
+        names = ("memory", "peak", "head_median", "head_slow")
+        memory, peak, middle, slow = (statistics.median(getattr(each, name) for each in own) for name in names)
+        longest = max(each.head_longest for each in own)
+        lines.append(f"| {server} | {memory:.0f} | {peak:.0f} | {middle:.1f} | {slow:.1f} | {longest:.1f} |")
     return "\n".join(lines)
 
 
@@ -122,9 +138,12 @@ def kept(found: dict[str, Any]) -> tuple[list[Sample], list[Side]]:
 
 def facts(found: dict[str, Any]) -> str:
     """The machine and the versions, in one line."""
-    return ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("samples", "sides"))
+    return ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("samples", "sides", "left out"))
 
 
-def as_json(about: dict[str, str], samples: Sequence[Sample], found: Sequence[Side]) -> dict[str, Any]:
-    """All figures."""
-    return {**about, "samples": [asdict(each) for each in samples], "sides": [asdict(each) for each in found]}
+def as_json(
+    about: dict[str, str], samples: Sequence[Sample], found: Sequence[Side], missing: dict[str, str]
+) -> dict[str, Any]:
+    """All figures, and why servers have none or fewer."""
+    figures = {"samples": [asdict(each) for each in samples], "sides": [asdict(each) for each in found]}
+    return {**about, "left out": missing, **figures}

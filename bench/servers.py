@@ -115,6 +115,14 @@ class Server:
             total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
         return total
 
+    def peak(self) -> int:
+        """The most bytes that were resident at once so far, of each of its processes, together."""
+        total = 0
+        for pid in self._pids():
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+        return total
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that does not help."""
         self._process.terminate()

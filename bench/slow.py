@@ -3,13 +3,13 @@ to wait behind those that send."""
 
 from __future__ import annotations
 
-import statistics
 import threading
 import time
 from typing import Final
 
-from bench.load import MIB, Connection, Workload, drive
+from bench.load import MIB, Connection
 from bench.servers import Server
+from bench.workloads import Workload, drive
 
 SLOW: Final = 500
 PIECE: Final = 1400
@@ -34,8 +34,8 @@ def memory_of_slow_uploads(server: Server) -> float:
     return used / SLOW / 1000
 
 
-def head_under_load(server: Server, load: Workload) -> tuple[float, float]:
-    """The median and the longest time in milliseconds that a HEAD takes while the load is on."""
+def head_under_load(server: Server, load: Workload) -> list[float]:
+    """Milliseconds that each HEAD takes while the load is on."""
     connection = Connection(server.port, server.path)
     asked = connection.create(MIB)
     done = threading.Event()
@@ -52,8 +52,7 @@ def head_under_load(server: Server, load: Workload) -> tuple[float, float]:
     finally:
         done.set()
         asking.join()
-    times = connection.seconds[1:]
-    return statistics.median(times) * 1000, max(times) * 1000
+    return [each * 1000 for each in connection.seconds["HEAD"]]
 
 
 def _begun(server: Server) -> Connection:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.report import SINK, Sample, kept, medians, table
+from bench.report import SINK, Sample, kept, medians, percentile, table
 from bench.slow import SLOW
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +22,8 @@ def test_a_small_session(tmp_path: Path) -> None:
     assert {sample.server for sample in samples} == {"tusserver, memory", SINK}
     assert len({sample.workload for sample in samples}) == 6
     assert all(sample.rate > 0 and sample.median > 0 for sample in samples)
+    whole = next(sample for sample in samples if sample.workload.startswith("one PATCH"))
+    assert whole.slow <= 16 * 1024 * 1024 / 1e6 / whole.rate * 1000, "one request is no longer than all"
     assert [side.server for side in sides] == ["tusserver, memory"]
     assert 0 < sides[0].memory < 200  # KB for each of the slow uploads: a buffer of 1 MiB for each would show
     assert SLOW == 500
@@ -31,11 +33,17 @@ def test_a_small_session(tmp_path: Path) -> None:
 
 def test_medians_and_ratios() -> None:
     def sample(server: str, rate: float) -> Sample:
-        return Sample(server=server, workload="w", unit="bytes", rate=rate, cpu=1.0, median=1.0, slow=1.0)
+        return Sample(server=server, workload="w", unit="bytes", rate=rate, cpu=1.0, load=1.0, median=1.0, slow=1.0)
 
     samples = [sample(name, rate) for name, rates in RATES.items() for rate in rates]
     assert {each.server: each.rate for each in medians(samples)} == {"tusserver": 30.0, "tuspyserver": 10.0}
     assert "| tusserver | 30 | 3.00 |" in table(samples)
+
+
+def test_percentiles_stay_within_what_was_measured() -> None:
+    assert percentile([7.0], 99) == 7.0
+    assert 400.0 < percentile([1.0, 412.0], 99) <= 412.0
+    assert percentile([1.0, 2.0, 3.0], 50) == 2.0
 
 
 RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0]}
