@@ -28,9 +28,9 @@ class Sample:
     unit: str
     rate: float
     cpu: float
-    load: float
     median: float
     slow: float
+    load: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,10 +40,10 @@ class Side:
 
     server: str
     memory: float
-    peak: float
     head_median: float
-    head_slow: float
     head_longest: float
+    peak: float | None = None
+    head_slow: float | None = None
 
 
 def machine() -> dict[str, str]:
@@ -78,8 +78,9 @@ def medians(samples: Sequence[Sample]) -> list[Sample]:
             unit=own[0].unit,
             **{
                 name: statistics.median(getattr(each, name) for each in own)
-                for name in ("rate", "cpu", "load", "median", "slow")
+                for name in ("rate", "cpu", "median", "slow")
             },
+            load=_median(own, "load"),
         )
         for (workload, server), own in found.items()
     ]
@@ -108,7 +109,7 @@ def table(samples: Sequence[Sample]) -> str:
                 f"{each.rate / max(peers):.2f}" if peers else "",
                 f"{each.rate / limits[0]:.2f}" if limits else "",
                 f"{each.cpu:.2f}",
-                f"{each.load:.2f}",
+                _said(each.load, 2),
                 f"{each.median:,.2f}",
                 f"{each.slow:,.2f}",
             )
@@ -124,11 +125,15 @@ def sides(found: Sequence[Side]) -> str:
     ]
     for server in dict.fromkeys(each.server for each in found):
         own = [each for each in found if each.server == server]
-        names = ("memory", "peak", "head_median", "head_slow")
-        memory, peak, middle, slow = (statistics.median(getattr(each, name) for each in own) for name in names)
-        longest = max(each.head_longest for each in own)
-        lines.append(f"| {server} | {memory:.0f} | {peak:.0f} | {middle:.1f} | {slow:.1f} | {longest:.1f} |")
+        columns = (("memory", 0), ("peak", 0), ("head_median", 1), ("head_slow", 1))
+        figures = [_said(_median(own, name), digits) for name, digits in columns]
+        lines.append(f"| {server} | {' | '.join(figures)} | {max(each.head_longest for each in own):.1f} |")
     return "\n".join(lines)
+
+
+def left_out(found: dict[str, Any]) -> str:
+    """The servers of which figures are missing, and why, in one line."""
+    return "Left out: " + "; ".join(f"{name} ({reason})" for name, reason in found["left out"].items()) + "."
 
 
 def kept(found: dict[str, Any]) -> tuple[list[Sample], list[Side]]:
@@ -144,6 +149,17 @@ def facts(found: dict[str, Any]) -> str:
 def as_json(
     about: dict[str, str], samples: Sequence[Sample], found: Sequence[Side], missing: dict[str, str]
 ) -> dict[str, Any]:
-    """All figures, and why servers have none or fewer."""
+    """All figures, and why servers have none: in short, since what a server logs can name paths of this machine."""
+    why = {name: reason.partition(":")[0] for name, reason in missing.items()}
     figures = {"samples": [asdict(each) for each in samples], "sides": [asdict(each) for each in found]}
-    return {**about, "left out": missing, **figures}
+    return {**about, "left out": why, **figures}
+
+
+def _median(own: Sequence[Sample] | Sequence[Side], name: str) -> float | None:
+    """None where a session of an earlier time did not measure it."""
+    values = [value for each in own if (value := getattr(each, name)) is not None]
+    return statistics.median(values) if values else None
+
+
+def _said(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.report import SINK, Sample, kept, medians, percentile, table
+from bench.report import SINK, Sample, as_json, kept, left_out, medians, percentile, table
 from bench.slow import SLOW
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +44,19 @@ def test_percentiles_stay_within_what_was_measured() -> None:
     assert percentile([7.0], 99) == 7.0
     assert 400.0 < percentile([1.0, 412.0], 99) <= 412.0
     assert percentile([1.0, 2.0, 3.0], 50) == 2.0
+
+
+def test_what_is_left_out_is_said_without_paths() -> None:
+    found = as_json({}, [], [], {"tusd": "tusd did not start: /somewhere/of/mine: no such thing"})
+    assert left_out(found) == "Left out: tusd (tusd did not start)."
+
+
+def test_nothing_measured_is_no_success(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--only", "no-such-server", "--out", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "no server could be measured" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "figures.json").exists()
 
 
 RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0]}
