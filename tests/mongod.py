@@ -30,6 +30,8 @@ SMALL = (
     "--wiredTigerEngineConfigString", "log=(prealloc=false,file_max=8MB)",
     "--setParameter", "diagnosticDataCollectionEnabled=false",
     "--setParameter", "enableTestCommands=1",
+    # Uploads of these tests are from 1970: once a minute it would take away those that are erased
+    "--setParameter", "ttlMonitorEnabled=false",
 )  # fmt: skip
 
 
