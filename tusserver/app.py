@@ -52,8 +52,9 @@ class TusApp(Starlette):
         self._draining: asyncio.Task[None] | None = None
         base = settings.base_path.rstrip("/")
         self._below = _Below(base, _Started(self, self._uploads(base)))
-        self._overlaps = base in ("", "/healthz", "/readyz", "/metrics", "/admin")
-        super().__init__(routes=[*self._routes(), self._below], lifespan=lambda app: self.running())
+        routes = self._routes()
+        self._overlaps = any(f"{getattr(route, 'path', '')}/".startswith(f"{base}/") for route in routes)
+        super().__init__(routes=[*routes, self._below], lifespan=lambda app: self.running())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Uploads go past Starlette's routing and error handling, which they do not need, unless somebody has added

@@ -202,7 +202,10 @@ def _is_known(connection: type, cycle: type) -> bool:
     """Whether the internals that are leaned on here are there."""
     methods = ("data_received", "on_message_begin", "on_header", "on_headers_complete", "on_body", "shutdown")
     parameters = inspect.signature(cycle).parameters
-    used = inspect.getsource(connection) + inspect.getsource(cycle)
+    try:
+        used = inspect.getsource(connection) + inspect.getsource(cycle)
+    except OSError:  # installed without its source
+        return False
     return (
         all(callable(getattr(connection, name, None)) for name in methods)
         and {"scope", "transport", "flow", "message_event", "expect_100_continue", "keep_alive"} <= parameters.keys()

@@ -47,10 +47,10 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 TRAILERS = "tusserver.trailers"
-"""The ASGI extension under which ``tusserver.server`` hands over request trailers: a list that fills as they come."""
+"""The ASGI extension by which ``tusserver.connection`` hands over request trailers: a list that fills as they come."""
 
 DIRECT = "tusserver.direct"
-"""The ASGI extension under which ``tusserver.server`` offers to let go of a body (see ``tusserver.body.Direct``)."""
+"""The ASGI extension by which ``tusserver.connection`` offers to let go of a body (``tusserver.body.Direct``)."""
 
 LINGER_BYTES = 1024 * 1024
 LINGER_SECONDS = 1.0

@@ -125,6 +125,45 @@ async def test_a_file_system_that_cannot_splice_is_written_to(
     assert part.read_bytes() == data
 
 
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EPERM, None])
+async def test_a_system_that_does_not_splice_copies(
+    store: DiskBytes,
+    pair: tuple[socket.socket, socket.socket],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: int | None,
+) -> None:
+    def never(*arguments: object, **more: object) -> int:
+        raise OSError(error, "not here")
+
+    if error is None:
+        monkeypatch.delattr(os, "splice")
+    else:
+        monkeypatch.setattr(os, "splice", never)
+    near, far = pair
+    data = os.urandom(2 * MIB)
+    sent(far, data)
+    writer = await store.open(an_upload("u"))
+    assert await drained(writer, near, len(data)) == (len(data), False)
+    assert await writer.pour(near.fileno(), 1) == (0, True)
+    await writer.flush(last=True)
+    (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
+    assert part.read_bytes() == data
+
+
+async def test_a_slow_client_keeps_no_thread(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(disk_splice, "_comes", lambda source: waited.append(source))
+    near, far = pair
+    far.sendall(b"a packet")
+    writer = await store.open(an_upload("u"))
+    assert await writer.pour(near.fileno(), 100) == (8, False)
+    assert waited == []
+    await writer.close()
+
+
 async def test_a_full_disk_is_told_and_what_lies_in_the_file_is_known(
     tmp_path: Path, pair: tuple[socket.socket, socket.socket]
 ) -> None:
@@ -145,7 +184,8 @@ async def test_a_full_disk_is_told_and_what_lies_in_the_file_is_known(
 async def test_a_task_that_is_cancelled_leaves_the_descriptor_alone(
     store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    near, _ = pair
+    near, far = pair
+    sent(far, bytes(disk_splice.FAST), then_close=False)
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     comes = disk_splice._comes
 
@@ -157,7 +197,7 @@ async def test_a_task_that_is_cancelled_leaves_the_descriptor_alone(
 
     monkeypatch.setattr(disk_splice, "_comes", slow)
     writer = await store.open(an_upload("u"))
-    pouring = asyncio.create_task(writer.pour(near.fileno(), 100))
+    pouring = asyncio.create_task(writer.pour(near.fileno(), disk_splice.FAST + 100))
     await asyncio.to_thread(begun.wait)
     pouring.cancel()
     asyncio.get_running_loop().call_later(0.05, go_on.set)

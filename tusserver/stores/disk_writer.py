@@ -209,7 +209,11 @@ class DiskWriter:
             self._sync(fd)
         if last:
             self._fd = None
-            os.close(fd)
+            try:
+                os.close(fd)  # a network volume may say only now what it could not write
+            except OSError as error:
+                self._failure = error
+                raise
 
     def _copy(self, source: Upload, start: int, stop: int, fd: int) -> None:
         for path, first, last in self._sources(source, start, stop):
