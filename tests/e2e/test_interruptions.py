@@ -133,7 +133,7 @@ def test_a_late_patch_does_not_disturb_one_that_is_ahead(server: ServerProcess) 
 
 
 def patch_at_the_gate(server: ServerProcess, url: str, gate: threading.Barrier, data: bytes) -> int:
-    gate.wait()
+    gate.wait(30)
     return server.patch(url, 0, data).status_code
 
 

@@ -114,12 +114,12 @@ async def test_a_sync_that_fails_while_nobody_waits_for_it_is_remembered(
     def failing_once(fd: int) -> None:
         if not begun.is_set():
             begun.set()
-            go_on.wait()
+            assert go_on.wait(30)
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", failing_once)
     flushing = asyncio.create_task(writer.flush())
-    await asyncio.to_thread(begun.wait)
+    assert await asyncio.to_thread(begun.wait, 30)
     flushing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await flushing

@@ -185,20 +185,22 @@ async def test_a_task_that_is_cancelled_leaves_the_descriptor_alone(
     store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     near, far = pair
-    sent(far, bytes(disk_splice.FAST), then_close=False)
+    far.sendall(b"a packet")
+    monkeypatch.setattr(disk_splice, "FAST", 1)
+    monkeypatch.setattr(disk_splice, "TURN", 600)
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
     comes = disk_splice._comes
 
     def slow(source: int) -> bool:
         begun.set()
-        go_on.wait()
+        assert go_on.wait(30)
         ended.set()
         return comes(source)
 
     monkeypatch.setattr(disk_splice, "_comes", slow)
     writer = await store.open(an_upload("u"))
-    pouring = asyncio.create_task(writer.pour(near.fileno(), disk_splice.FAST + 100))
-    await asyncio.to_thread(begun.wait)
+    pouring = asyncio.create_task(writer.pour(near.fileno(), 100))
+    assert await asyncio.to_thread(begun.wait, 30)
     pouring.cancel()
     asyncio.get_running_loop().call_later(0.05, go_on.set)
     with pytest.raises(asyncio.CancelledError):
