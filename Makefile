@@ -6,7 +6,7 @@ READY := .venv/.test-$(shell cat requirements-test.lock pyproject.toml scripts/s
 PAGE := tusserver/page/built/.made-$(shell cat scripts/page web/*.* web/src/* | cksum | cut -d ' ' -f 1)
 
 .DEFAULT_GOAL := help
-.PHONY: help run page test check chaos takeover docs bench bench-quick lock clean
+.PHONY: help run page test check screenshots chaos takeover docs bench bench-quick lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: $(READY) ## Lint, check types, and that docs and tests fit the code
 	.venv/bin/mypy
 	$(PY) scripts/generated_docs.py --check
 	$(PY) scripts/requirements_coverage.py
+
+screenshots: $(READY) $(PAGE) ## Make docs/screenshots anew
+	@$(PY) -m scripts.screenshots
 
 chaos: $(READY) ## Fail at random under real clients for some minutes; options in ARGS="--seed 7 --storage gridfs"
 	@$(PY) -m tests.chaos $(ARGS)

@@ -24,10 +24,16 @@ class Network:
         self._tools.send("Network.emulateNetworkConditions", conditions)
 
 
-def opened(page: Page, server: ServerProcess) -> list[Request]:
-    """Open the page; the list gets each request that creates an upload."""
+def creations_of(page: Page) -> list[Request]:
+    """A list that gets each request by which the page creates an upload."""
     creations: list[Request] = []
     page.on("request", lambda request: creations.append(request) if request.method == "POST" else None)
+    return creations
+
+
+def opened(page: Page, server: ServerProcess) -> list[Request]:
+    """Open the page; the list gets each request that creates an upload."""
+    creations = creations_of(page)
     page.goto(f"{server.origin}/")
     page.wait_for_selector(".uppy-Dashboard-browse")
     return creations

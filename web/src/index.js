@@ -4,6 +4,7 @@ import '@uppy/screen-capture/css/style.min.css'
 import '@uppy/webcam/css/style.min.css'
 import './index.css'
 import { Arrived } from './arrived.js'
+import { listed } from './listed.js'
 import { uploader } from './uploader.js'
 import { Waiting } from './waiting.js'
 
@@ -12,4 +13,5 @@ const arrived = new Arrived(document.getElementById('arrived'), document.getElem
 const waiting = new Waiting(document.getElementById('waiting'))
 
 document.getElementById('origin').textContent = location.host
+listed(document.getElementById('drop'))
 uploader({ uploads, target: '#drop', arrived, waiting })

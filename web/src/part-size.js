@@ -11,10 +11,10 @@ export class PartSize {
     this.bytes = kept >= LEAST && kept <= FIRST ? kept : FIRST
   }
 
-  /** Whether there was anything left to halve. */
-  halve() {
+  /** Whether there was anything left to halve; `sent` is the most that a refused request can have had. */
+  halve(sent) {
     if (this.bytes <= LEAST) return false
-    this.bytes /= 2
+    this.bytes = Math.max(LEAST, Math.ceil(Math.min(this.bytes, sent) / 2))
     this.storage.setItem(this.key, String(this.bytes))
     return true
   }

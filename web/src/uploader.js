@@ -47,8 +47,11 @@ function useTus(uppy, uploads, waiting) {
     removeFingerprintOnSuccess: true,
     onShouldRetry: (error, attempt, options, standard) => {
       const status = error.originalResponse?.getStatus() ?? 0
-      if (status === 413 && parts.halve()) {
-        send(uppy.getPlugin('Tus'), parts.bytes)
+      if (status === 413) {
+        const running = Object.values(uppy.getPlugin('Tus').uploaders).filter((each) => each)
+        if (!parts.halve(Math.max(...running.map((each) => each.file.size)))) return false
+        uppy.getPlugin('Tus').setOptions({ chunkSize: parts.bytes })
+        for (const each of running) each.options.chunkSize = parts.bytes
         return true
       }
       if (status === 0 || status >= 500) waiting.forServer()
@@ -58,12 +61,4 @@ function useTus(uppy, uploads, waiting) {
       if (response.getStatus() < 500) waiting.over()
     },
   })
-}
-
-/** From now on parts of this many bytes, in the uploads that are running too. */
-function send(tus, bytes) {
-  tus.setOptions({ chunkSize: bytes })
-  for (const upload of Object.values(tus.uploaders)) {
-    if (upload) upload.options.chunkSize = bytes
-  }
 }
