@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -85,6 +86,18 @@ def test_cancelling_removes_the_bytes(page: Page, server: ServerProcess, video: 
     Network(page).set(upload=SLOW)
     pick(page, video)
     in_the_middle(server)
+    expect(page.locator("#speed")).to_have_text(re.compile(r"^[\d.]+ [KM]B/s$"))
     page.locator(".uppy-Dashboard-Item-action--remove").click()
     wait_for(lambda: on_disk(server) == 0, what="the bytes to go")
     expect(page.locator(".video")).to_have_count(0)
+
+
+def test_what_waits_for_the_server_can_be_cancelled(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    Network(page).set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    server.kill()
+    expect(page.locator("#waiting")).to_contain_text("Waiting for the server")
+    page.locator(".uppy-Dashboard-Item-action--remove").click()
+    expect(page.locator("#waiting")).to_be_hidden()

@@ -1,6 +1,7 @@
+import { readable } from './sizes.js'
+
 const KEY = 'arrived'
 const MOST = 12
-const UNITS = ['bytes', 'KB', 'MB', 'GB', 'TB']
 
 /** The videos that have arrived, newest first: each plays from the server, and this browser remembers them. */
 export class Arrived {
@@ -60,11 +61,6 @@ function copyButton(name, url) {
     }
   })
   return button
-}
-
-function readable(bytes) {
-  const power = bytes > 0 ? Math.min(Math.floor(Math.log10(bytes) / 3), UNITS.length - 1) : 0
-  return `${(bytes / 1000 ** power).toFixed(power ? 1 : 0)} ${UNITS[power]}`
 }
 
 function made(tag, properties) {

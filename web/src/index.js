@@ -5,6 +5,7 @@ import '@uppy/webcam/css/style.min.css'
 import './index.css'
 import { Arrived } from './arrived.js'
 import { listed } from './listed.js'
+import { Speed } from './speed.js'
 import { uploader } from './uploader.js'
 import { Waiting } from './waiting.js'
 
@@ -14,4 +15,5 @@ const waiting = new Waiting(document.getElementById('waiting'))
 
 document.getElementById('origin').textContent = location.host
 listed(document.getElementById('drop'))
-uploader({ uploads, target: '#drop', arrived, waiting })
+const uppy = uploader({ uploads, target: '#drop', arrived, waiting })
+new Speed(uppy, document.getElementById('speed'))

@@ -34,6 +34,7 @@ export function uploader({ uploads, target, arrived, waiting }) {
   uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } })
   useTus(uppy, uploads, waiting)
   uppy.on('upload-success', (file, answer) => arrived.add({ name: file.name, size: file.size, url: answer.uploadURL }))
+  uppy.on('file-removed', () => waiting.over())
   uppy.on('restored', () => uppy.emit('restore-confirmed'))
   return uppy
 }
@@ -54,7 +55,8 @@ function useTus(uppy, uploads, waiting) {
         for (const each of running) each.options.chunkSize = parts.bytes
         return true
       }
-      if (status === 0 || status >= 500) waiting.forServer()
+      // what is left may be the removal of a cancelled upload: nobody waits for that
+      if ((status === 0 || status >= 500) && uppy.getFiles().length > 0) waiting.forServer()
       return standard(error, attempt, options)
     },
     onAfterResponse: (request, response) => {
