@@ -35,7 +35,7 @@ def opened(page: Page, server: ServerProcess) -> list[Request]:
     """Open the page; the list gets each request that creates an upload."""
     creations = creations_of(page)
     page.goto(f"{server.origin}/")
-    page.wait_for_selector(".uppy-Dashboard-browse")
+    page.wait_for_selector(".uppy-Dashboard--isInnerWrapVisible .uppy-Dashboard-browse")
     return creations
 
 
