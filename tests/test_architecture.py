@@ -19,7 +19,7 @@ LAYERS = (
     ("units", "forms", "settings", "logs", "records"),
     ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "body", "metrics", "origin", "cors"),
     ("intake", "receiver", "assembly", "engine"),
-    ("downloads", "endpoints", "admin", "doctor"),
+    ("downloads", "endpoints", "admin", "page", "doctor"),
     ("app",),
     ("connection",),
     ("server", "cli", "__main__"),

@@ -25,6 +25,7 @@ from tusserver.hooks import Hooks
 from tusserver.keeper import Timing
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
+from tusserver.page import Page
 from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.tus1 import Tus1
@@ -52,7 +53,7 @@ class TusApp(Starlette):
         self._draining: asyncio.Task[None] | None = None
         base = settings.base_path.rstrip("/")
         self._below = _Below(base, _Started(self, self._uploads(base)))
-        routes = self._routes()
+        routes = self._routes(base)
         self._overlaps = any(f"{getattr(route, 'path', '')}/".startswith(f"{base}/") for route in routes)
         super().__init__(routes=[*routes, self._below], lifespan=lambda app: self.running())
 
@@ -97,7 +98,7 @@ class TusApp(Starlette):
         finally:
             await self.stop()
 
-    def _routes(self) -> list[BaseRoute]:
+    def _routes(self, base: str) -> list[BaseRoute]:
         routes: list[BaseRoute] = [
             Route("/healthz", self._healthz, methods=["GET"]),
             Route("/readyz", self._readyz, methods=["GET"]),
@@ -106,6 +107,9 @@ class TusApp(Starlette):
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if self.settings.admin_token is not None:
             routes += Admin(self.engine, self.settings.admin_token).routes()
+        # uploads at the root leave no room for it
+        if self.settings.page and base:
+            routes += Page(base, self.settings.public_url).routes()
         return routes
 
     def _uploads(self, base: str) -> Uploads:

@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     )
     cors_credentials: bool = _setting(False, "Browsers", "Let those pages send cookies; needs named origins.")
 
+    page: bool = _setting(True, "Browsers", "Serve a page at / from which people upload videos.")
+
     public_url: PublicUrl = _setting(
         None, "Proxies", "Address of the server as clients see it, without the base path, when a proxy is in front."
     )

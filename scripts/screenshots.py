@@ -1,0 +1,88 @@
+"""Make docs/screenshots/: the upload page as a real Chromium shows it (make screenshots)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.server import ServerProcess, wait_for
+
+OUT = Path(__file__).parent.parent / "docs" / "screenshots"
+DESKTOP = {"width": 1200, "height": 900}
+PHONE = {"width": 360, "height": 740}
+LOOKS: dict[str, dict[str, Any]] = {
+    "page-desktop": {"viewport": DESKTOP, "color_scheme": "light"},
+    "page-dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "page-phone": {"viewport": PHONE, "color_scheme": "light"},
+}
+SCENES = {
+    "fractal.webm": "mandelbrot=size=640x360:rate=5",
+    "colours.webm": "gradients=size=640x360:rate=25,noise=alls=30:allf=t",
+}
+SLOW = 60_000  # bytes per second
+
+
+def main() -> int:
+    """One picture for each look; says which program is missing."""
+    missing = [name for name in ("chromium", "ffmpeg") if shutil.which(name) is None]
+    if missing:
+        print(f"Install what is missing: apt-get install {' '.join(missing)}", file=sys.stderr)
+        return 1
+    OUT.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+        directory = Path(place)
+        videos = [filmed(directory / name, scene) for name, scene in SCENES.items()]
+        server = ServerProcess(directory, {})
+        server.start()
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        try:
+            for name, look in LOOKS.items():
+                photographed(browser, server, videos, name, look)
+        finally:
+            browser.close()
+            server.stop()
+    return 0
+
+
+def filmed(path: Path, scene: str) -> Path:
+    """Two seconds of a scene."""
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", scene, "-t", "2"]
+    command += ["-pix_fmt", "yuv420p", "-c:v", "libvpx", "-b:v", "1M", str(path)]
+    subprocess.run(command, check=True, timeout=60)
+    return path
+
+
+def photographed(browser: Browser, server: ServerProcess, videos: list[Path], name: str, look: dict[str, Any]) -> None:
+    """The page with one video arrived and another on its way."""
+    context = browser.new_context(**look)
+    page = context.new_page()
+    page.goto(f"{server.origin}/")
+    upload(page, videos[0])
+    player = page.locator(".video video").first
+    wait_for(lambda: player.evaluate("player => player.readyState >= 2"), what="a picture of the video")
+    page.get_by_role("button", name="Done").click()
+    tools = context.new_cdp_session(page)
+    tools.send("Network.enable")
+    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": SLOW}
+    tools.send("Network.emulateNetworkConditions", conditions)
+    upload(page, videos[1])
+    page.get_by_text("Uploading:").wait_for()
+    page.screenshot(path=OUT / f"{name}.png", full_page=True)
+    context.close()
+
+
+def upload(page: Page, video: Path) -> None:
+    """Choose one video in the file dialogue."""
+    page.set_input_files("input.uppy-Dashboard-input >> nth=0", video)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

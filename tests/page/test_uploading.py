@@ -1,0 +1,103 @@
+"""Somebody uploads videos in a real browser, and things go wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.server import ServerProcess, sha256, wait_for
+from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, on_disk, opened, pick
+
+POSITION = "player => new Promise(done => { player.onseeked = () => done(player.currentTime); player.currentTime = 5 })"
+
+
+def assert_arrived(page: Page, server: ServerProcess, video: Path) -> None:
+    url = address(arrived(page))
+    assert sha256(server.stored(url)) == sha256(video.read_bytes())
+
+
+def test_a_video_arrives_and_plays(page: Page, server: ServerProcess, video: Path) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    opened(page, server)
+    pick(page, video)
+    assert_arrived(page, server, video)
+    player = arrived(page)
+    player.evaluate("player => { player.muted = true; return player.play() }")
+    wait_for(lambda: player.evaluate("player => player.currentTime > 0"), what="the video to play")
+    assert abs(player.evaluate(POSITION) - 5) < 1
+    assert complaints == []
+
+
+def test_what_has_arrived_is_there_after_a_reload(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    pick(page, video)
+    url = address(arrived(page))
+    page.reload()
+    assert address(arrived(page)) == url
+
+
+def test_a_reload_in_the_middle(page: Page, server: ServerProcess, video: Path) -> None:
+    creations = opened(page, server)
+    network = Network(page)
+    network.set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    page.reload()
+    network.set()
+    assert_arrived(page, server, video)
+    assert len(creations) == 1
+
+
+def test_the_network_goes_away_and_comes_back(page: Page, server: ServerProcess, video: Path) -> None:
+    creations = opened(page, server)
+    network = Network(page)
+    network.set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    network.set(offline=True)
+    expect(page.locator("#waiting")).to_contain_text("Waiting for the network")
+    network.set()
+    expect(page.locator("#waiting")).to_be_hidden()
+    assert_arrived(page, server, video)
+    assert len(creations) == 1
+
+
+def test_the_server_is_killed_and_started_again(page: Page, server: ServerProcess, video: Path) -> None:
+    creations = opened(page, server)
+    network = Network(page)
+    network.set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    server.kill()
+    expect(page.locator("#waiting")).to_contain_text("Waiting for the server")
+    network.set()
+    server.start()
+    assert_arrived(page, server, video)
+    expect(page.locator("#waiting")).to_be_hidden()
+    assert len(creations) == 1
+
+
+def test_cancelling_removes_the_bytes(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    Network(page).set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    expect(page.locator("#speed")).to_have_text(re.compile(r"^[\d.]+ [KM]B/s$"))
+    page.locator(".uppy-Dashboard-Item-action--remove").click()
+    wait_for(lambda: on_disk(server) == 0, what="the bytes to go")
+    expect(page.locator(".video")).to_have_count(0)
+
+
+def test_what_waits_for_the_server_can_be_cancelled(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    Network(page).set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    server.kill()
+    expect(page.locator("#waiting")).to_contain_text("Waiting for the server")
+    page.locator(".uppy-Dashboard-Item-action--remove").click()
+    expect(page.locator("#waiting")).to_be_hidden()
