@@ -35,43 +35,15 @@ class WrongQuestion(ValueError):
     """A query that cannot be: one sentence that says what would be right."""
 
 
-class Admin:
-    """The routes. ``token``: what ``Authorization: Bearer`` has to bring."""
+class Operations:
+    """What operators see and do: each takes the request that asks for it, whose asker has been let in, and returns
+    what to answer. Raises WrongQuestion and Refusal (see ``answered``)."""
 
-    def __init__(self, engine: Engine, token: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._token = token.encode()
 
-    def routes(self) -> list[Route]:
-        """What to mount at the root."""
-        one = f"{PATH}/uploads/{{upload_id}}"
-        return [
-            Route(f"{PATH}/uploads", self._answering(self._list), methods=["GET"]),
-            Route(one, self._answering(self._show), methods=["GET"]),
-            Route(f"{one}/cancel", self._answering(self._cancel), methods=["POST"]),
-            Route(f"{one}/unlock", self._answering(self._unlock), methods=["POST"]),
-            Route(f"{PATH}/stats", self._answering(self._stats), methods=["GET"]),
-        ]
-
-    def _answering(self, work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
-        async def endpoint(request: Request) -> Response:
-            if not self._allowed(request):
-                headers = {"WWW-Authenticate": "Bearer"}
-                return _json(_error("unauthorized", "Send Authorization: Bearer and the admin token."), 401, headers)
-            try:
-                return _json(await work(request))
-            except WrongQuestion as error:
-                return _json(_error("bad_query", str(error)), 400)
-            except Refusal as refusal:
-                return _json(_error(refusal.code, refusal.text), status_of(refusal))
-
-        return endpoint
-
-    def _allowed(self, request: Request) -> bool:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self._token)
-
-    async def _list(self, request: Request) -> Answer:
+    async def list(self, request: Request) -> Answer:
+        """A page of the uploads that the query parameters ask for, newest first."""
         query, limit = _query(request)
         uploads: list[Upload] = []
         more = False
@@ -88,43 +60,96 @@ class Admin:
             "next": f"{round(last.created_at * 1000)}-{last.id}" if last is not None else None,
         }
 
-    async def _show(self, request: Request) -> Answer:
+    async def show(self, request: Request) -> Answer:
+        """One upload, with its timeline."""
         return records.record(await self._engine.sessions.get(_id(request)))
 
-    async def _cancel(self, request: Request) -> Answer:
+    async def cancel(self, request: Request) -> Answer:
+        """Give an upload up."""
         return records.record(await self._engine.cancel(_id(request)))
 
-    async def _unlock(self, request: Request) -> Answer:
+    async def unlock(self, request: Request) -> Answer:
+        """Take an upload's lease away."""
         before = await unlocked(self._engine.sessions, _id(request))
         return {"unlocked_from": before.lease.holder if before.lease is not None else None}
 
-    async def _stats(self, request: Request) -> Answer:
+    async def stats(self, request: Request) -> Answer:
+        """Counts by status."""
         since = request.query_params.get("since")
         tallies = await self._engine.sessions.tally(None if since is None else time.time() - _seconds("since", since))
         return {"statuses": records.tallied(tallies), "success": records.success(tallies)}
 
 
+async def answered(work: Callable[[Request], Awaitable[Answer]], request: Request) -> Response:
+    """The answer to a request whose asker has been let in."""
+    try:
+        return json_answer(await work(request))
+    except WrongQuestion as error:
+        return json_answer(said("bad_query", str(error)), 400)
+    except Refusal as refusal:
+        return json_answer(said(refusal.code, refusal.text), status_of(refusal))
+
+
+class Admin:
+    """The routes. ``token``: what ``Authorization: Bearer`` has to bring."""
+
+    def __init__(self, engine: Engine, token: str) -> None:
+        self._operations = Operations(engine)
+        self._token = token.encode()
+
+    def routes(self) -> list[Route]:
+        """What to mount at the root."""
+        one = f"{PATH}/uploads/{{upload_id}}"
+        return [
+            Route(f"{PATH}/uploads", self._answering(self._operations.list), methods=["GET"]),
+            Route(one, self._answering(self._operations.show), methods=["GET"]),
+            Route(f"{one}/cancel", self._answering(self._operations.cancel), methods=["POST"]),
+            Route(f"{one}/unlock", self._answering(self._operations.unlock), methods=["POST"]),
+            Route(f"{PATH}/stats", self._answering(self._operations.stats), methods=["GET"]),
+        ]
+
+    def _answering(self, work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if not self._allowed(request):
+                headers = {"WWW-Authenticate": "Bearer"}
+                return json_answer(
+                    said("unauthorized", "Send Authorization: Bearer and the admin token."), 401, headers
+                )
+            return await answered(work, request)
+
+        return endpoint
+
+    def _allowed(self, request: Request) -> bool:
+        return bears(request, self._token)
+
+
+def bears(request: Request, token: bytes) -> bool:
+    """Whether the request brings the token as ``Authorization: Bearer``."""
+    scheme, _, brought = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(brought.strip().encode(), token)
+
+
 def _query(request: Request) -> tuple[Query, int]:
-    said = request.query_params
-    unknown = set(said) - {"status", "active", "stale", "after", "limit"}
+    asked = request.query_params
+    unknown = set(asked) - {"status", "active", "stale", "after", "limit"}
     if unknown:
         raise WrongQuestion(f"There is no parameter {min(unknown)}; use status, active, stale, after and limit.")
     try:
-        statuses = frozenset(Status(status) for status in said.getlist("status"))
+        statuses = frozenset(Status(status) for status in asked.getlist("status"))
     except ValueError:
         raise WrongQuestion(f"status is one of {', '.join(Status)}.") from None
-    stale = said.get("stale")
-    active = said.get("active", "false")
+    stale = asked.get("stale")
+    active = asked.get("active", "false")
     if active not in ("true", "false"):
         raise WrongQuestion("active is true or false.")
-    limit = said.get("limit", str(PAGE))
+    limit = asked.get("limit", str(PAGE))
     if not limit.isascii() or not limit.isdecimal() or not 1 <= int(limit[:9]) <= LARGEST_PAGE:
         raise WrongQuestion(f"limit is a number from 1 to {LARGEST_PAGE}.")
     query = Query(
         statuses=statuses or (frozenset({Status.ACTIVE}) if stale is not None else None),
         leased=True if active == "true" else None,
         updated_before=None if stale is None else time.time() - _seconds("stale", stale),
-        beyond=_place(said["after"]) if "after" in said else None,
+        beyond=_place(asked["after"]) if "after" in asked else None,
         newest_first=True,
     )
     return query, int(limit)
@@ -151,9 +176,11 @@ def _id(request: Request) -> str:
     return upload_id
 
 
-def _error(code: str, message: str) -> Answer:
+def said(code: str, message: str) -> Answer:
+    """An error as an answer: its code, and a sentence."""
     return {"error": code, "message": message}
 
 
-def _json(answer: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_answer(answer: Answer, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer that nobody may keep."""
     return JSONResponse(answer, status, headers={"Cache-Control": "no-store", **(headers or {})})

@@ -19,6 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.admin import Admin
 from tusserver.cors import Cors
+from tusserver.dashboard.access import Access
+from tusserver.dashboard.feed import Feed
+from tusserver.dashboard.pages import Dashboard
 from tusserver.endpoints import Uploads
 from tusserver.engine import Engine
 from tusserver.hooks import Hooks
@@ -29,6 +32,7 @@ from tusserver.page import Page
 from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.tus1 import Tus1
+from tusserver.recent import Recent
 from tusserver.settings import Settings, WrongSetting
 from tusserver.stores import open_byte_store, open_mongo, open_session_store
 from tusserver.stores.base import ByteStore, SessionStore
@@ -46,8 +50,10 @@ class TusApp(Starlette):
     def __init__(self, settings: Settings, hooks: Hooks, mongo_client: Any = None) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.recent = Recent()
         self.engine = build_engine(settings, hooks, self.metrics, mongo_client)
         self.sweeper = build_sweeper(settings, self.engine.sessions, self.engine.storage, self.metrics)
+        self.feed = Feed(self.engine.sessions, self.recent, pod=pod())
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -79,11 +85,13 @@ class TusApp(Starlette):
     def begin_drain(self) -> None:
         """Refuse more work from now on, and have what is being received saved and answered (``ShuttingDown``), so
         that the process can end. ``stop`` waits for it."""
+        self.feed.close()
         if self._draining is None:
             self._draining = asyncio.create_task(self.engine.drain())
 
     async def stop(self) -> None:
         """Drain, and stop everything; stopping what never started is fine."""
+        self.feed.close()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await self.engine.stop()
@@ -107,10 +115,17 @@ class TusApp(Starlette):
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
         if self.settings.admin_token is not None:
             routes += Admin(self.engine, self.settings.admin_token).routes()
+        if self.settings.dashboard:
+            routes += Dashboard(self.engine, self.feed, self._access()).routes()
         # uploads at the root leave no room for it
         if self.settings.page and base:
             routes += Page(base, self.settings.public_url).routes()
         return routes
+
+    def _access(self) -> Access:
+        settings = self.settings
+        proxied = settings.public_url is not None or bool(settings.trusted_proxies)
+        return Access(settings.admin_token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
 
     def _uploads(self, base: str) -> Uploads:
         settings = self.settings
@@ -121,6 +136,7 @@ class TusApp(Starlette):
             origin=Origin(settings.public_url, settings.trusted_proxies),
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=self.metrics,
+            recent=self.recent,
             base_path=base,
             idle_timeout=settings.idle_timeout,
             max_header=settings.max_header,
@@ -194,7 +210,7 @@ def build_engine(
     return Engine(
         sessions,
         storage,
-        holder=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        holder=f"{pod()}:{secrets.token_hex(4)}",
         limits=Limits(
             max_size=settings.max_size,
             expire_after=settings.expire_after,
@@ -205,6 +221,11 @@ def build_engine(
         metrics=metrics or Metrics(),
         max_bodies=settings.max_uploads,
     )
+
+
+def pod() -> str:
+    """How people tell this process from others: its machine, and its number there."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def open_stores(settings: Settings, mongo_client: Any = None) -> tuple[SessionStore, ByteStore]:

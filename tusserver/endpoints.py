@@ -39,6 +39,7 @@ from tusserver.protocol.messages import Request, Response
 from tusserver.protocol.refusals import HeadersTooLarge, Refusal, ShuttingDown, UploadNotFound
 from tusserver.protocol.tus1 import method_of
 from tusserver.protocol.upload import Upload
+from tusserver.recent import Recent
 
 log = logging.getLogger("tusserver.requests")
 
@@ -84,6 +85,7 @@ class Uploads:
         origin: Origin,
         cors: Cors,
         metrics: Metrics,
+        recent: Recent,
         base_path: str,
         idle_timeout: float,
         max_header: int,
@@ -94,6 +96,7 @@ class Uploads:
         self._origin = origin
         self._cors = cors
         self._metrics = metrics
+        self._recent = recent
         self._base_path = base_path
         self._idle_timeout = idle_timeout
         self._max_header = max_header
@@ -176,6 +179,7 @@ class Uploads:
                 return created
             case Append():
                 exchange.upload_id = command.upload_id
+                self._recent.receiving(command.upload_id, exchange.client)
                 appended = await self._engine.append(command, exchange.body, caller)
                 self._note(exchange, appended.upload, since=command.offset)
                 return appended
@@ -245,6 +249,12 @@ class Uploads:
     def _record(self, exchange: Exchange, status: int) -> None:
         seconds = time.perf_counter() - exchange.started
         self._metrics.requested(exchange.method, status, seconds, exchange.code)
+        if exchange.code is not None:
+            asked = exchange.upload_id or exchange.request.upload_id
+            known = asked if asked and is_upload_id(asked) else None
+            self._recent.refused(
+                exchange.code, status=status, method=exchange.method, upload=known, client=exchange.client
+            )
         if not log.isEnabledFor(logging.INFO):
             return
         fields = {

@@ -98,7 +98,7 @@ def _public_url(text: str) -> str:
 def _base_path(text: str) -> str:
     path = text.rstrip("/")
     written = re.fullmatch(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*", path)
-    if written is None or path in ("/metrics", "/healthz", "/readyz", "/admin"):
+    if written is None or path in ("/metrics", "/healthz", "/readyz", "/admin", "/dashboard"):
         raise ValueError("not a path of its own")
     return path
 
@@ -184,7 +184,9 @@ BasePath = Annotated[
     str,
     AfterValidator(_base_path),
     Form(
-        "a path such as /files or /, and none of /metrics, /healthz, /readyz, /admin", "PATH", lambda path: path or "/"
+        "a path such as /files or /, and none of /metrics, /healthz, /readyz, /admin, /dashboard",
+        "PATH",
+        lambda path: path or "/",
     ),
 ]
 PublicUrl = Annotated[

@@ -157,6 +157,9 @@ class Settings(BaseSettings):
     admin_token: Secret = _setting(
         None, "Operations", "Serve the admin API at /admin to whoever brings this token (16 characters or more)."
     )
+    dashboard: bool = _setting(
+        True, "Operations", "Serve the dashboard at /dashboard, to whoever has the admin token; without one, locally."
+    )
     metrics: bool = _setting(True, "Operations", "Serve Prometheus metrics at /metrics.")
     log_format: Literal["auto", "console", "json"] = _setting(
         "auto", "Operations", "How logs look; auto is console on a terminal and JSON elsewhere."
