@@ -5,6 +5,7 @@
     leases      one writer per upload, across processes          sweeper    expire, erase, forget
     engine      carries out commands (with body, intake, receiver, assembly, hooks, metrics)
     endpoints   HTTP to engine and back (with origin, cors, downloads)
+    admin       what operators see and do, as JSON                   dashboard   the same live, in a browser
     app         ``create_app``: wiring, no logic
     server      uvicorn, with uploads saved at shutdown          cli        the command ``tusserver``
     settings    the one definition of every setting (written as units says)        logs    how logs look

@@ -1,0 +1,195 @@
+"""Who gets to see the dashboard and to press its buttons, and who does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tests.dashboard.asking import TOKEN, logged_in, told
+from tests.e2e.conftest import start as start
+from tests.e2e.server import ServerProcess
+from tusserver.dashboard.access import COOKIE, SESSION_SECONDS, Access
+
+PATHS = ("", "/events", "/uploads", f"/uploads/{'0' * 32}")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server without a token."""
+    yield from served(tmp_path_factory, {})
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a token."""
+    yield from served(tmp_path_factory, {"admin_token": TOKEN})
+
+
+def served(factory: pytest.TempPathFactory, settings: dict[str, object]) -> Iterator[ServerProcess]:
+    server = ServerProcess(factory.mktemp("dashboard"), settings)
+    server.start()
+    yield server
+    server.stop()
+
+
+def status(server: ServerProcess, path: str = "", **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with requests.get(f"{server.origin}/dashboard{path}", headers=named, timeout=10, stream=True) as answer:
+        return answer.status_code
+
+
+def test_whoever_is_local_sees_it(local: ServerProcess) -> None:
+    assert status(local) == 200
+    assert told(local, lambda seen: True)["active"] == []
+    assert status(local, Host=f"localhost:{local.port}") == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Forwarded": "for=192.0.2.1"},
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Real-IP": "192.0.2.1"},
+        {"Via": "1.1 proxy"},
+        {"Host": "rebound.example"},
+        {"Host": "localhost.rebound.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Referer": "http://elsewhere.example/"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("path", PATHS)
+def test_nobody_else_is_local(local: ServerProcess, path: str, headers: dict[str, str]) -> None:
+    assert status(local, path, **headers) == (403 if path == "" else 401)
+
+
+@pytest.mark.parametrize("settings", [{"public_url": "https://up.example"}, {"trusted_proxies": "127.0.0.1"}], ids=str)
+def test_behind_a_proxy_nobody_is_local(start: Callable[..., ServerProcess], settings: dict[str, str]) -> None:
+    server = start(**settings)
+    assert [status(server, path) for path in PATHS] == [403, 401, 401, 401]
+
+
+@pytest.mark.parametrize("client", ["192.0.2.7", "::ffff:192.0.2.7", "testclient", None])
+def test_another_machine_is_not_local(client: str | None) -> None:
+    assert not Access(None).may_see(a_request({"host": "localhost"}, client))
+    assert Access(None).may_see(a_request({"host": "localhost"}, "::ffff:127.0.0.1"))
+
+
+def test_with_a_token_being_local_does_not_do(guarded: ServerProcess) -> None:
+    assert [status(guarded, path) for path in PATHS] == [401] * 4
+    assert [status(guarded, path, Authorization="Bearer wrong") for path in PATHS] == [401] * 4
+    assert [status(guarded, path, Authorization=f"Bearer {TOKEN}") for path in PATHS] == [200, 200, 200, 404]
+
+
+def test_the_form_takes_the_token(guarded: ServerProcess) -> None:
+    session = logged_in(guarded)
+    (cookie,) = session.cookies.get_dict(path="/dashboard")
+    assert cookie == COOKIE
+    assert told(guarded, lambda seen: True, session)["trouble"] is None
+    session.post(f"{guarded.origin}/dashboard/logout", headers={"Origin": guarded.origin}, timeout=10)
+    assert session.get(f"{guarded.origin}/dashboard/uploads", timeout=10).status_code == 401
+
+
+def test_the_cookie_is_for_this_site_and_no_script(guarded: ServerProcess) -> None:
+    answer = login(guarded, TOKEN, Origin=guarded.origin)
+    assert answer.status_code == 303
+    said = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in said
+    assert "samesite=strict" in said.lower()
+    assert TOKEN not in said
+
+
+def test_a_wrong_token_is_told(guarded: ServerProcess) -> None:
+    answer = login(guarded, "wrong", Origin=guarded.origin)
+    assert (answer.status_code, "Set-Cookie" in answer.headers) == (401, False)
+    assert "That is not the admin token" in answer.text
+    assert login(guarded, "x" * 5000, Origin=guarded.origin).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://elsewhere.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("token", [True, False], ids=["token", "local"])
+def test_no_other_site_presses_a_button(
+    local: ServerProcess, guarded: ServerProcess, headers: dict[str, str], token: bool
+) -> None:
+    server = guarded if token else local
+    session = logged_in(server) if token else requests.Session()
+    url = server.create(5)
+    upload_id = url.rsplit("/", 1)[1]
+    for what in ("cancel", "unlock"):
+        pressed = session.post(f"{server.origin}/dashboard/uploads/{upload_id}/{what}", headers=headers, timeout=10)
+        assert pressed.status_code in (401, 403)
+    assert server.offset(url) == 0
+    own = {"Origin": server.origin, "Sec-Fetch-Site": "same-origin"}
+    pressed = session.post(f"{server.origin}/dashboard/uploads/{upload_id}/cancel", headers=own, timeout=10)
+    assert pressed.json()["status"] == "cancelled"
+
+
+def test_a_session_ends_and_cannot_be_made_up() -> None:
+    now = [1000.0]
+    access = Access(TOKEN, clock=lambda: now[0])
+    response = Response()
+    access.let_in(a_request({"host": "up.example"}), response)
+    value = response.headers["set-cookie"].split("=", 1)[1].split(";")[0]
+    assert access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
+    assert not Access("another-token-altogether").may_see(a_request({"cookie": f"{COOKIE}={value}"}))
+    later = f"{int(value.split('.')[0]) + 1}.{value.split('.')[1]}"
+    for made_up in (later, "", ".", "1", f"{value}0", "\u0661.x"):
+        cookie = f"{COOKIE}={made_up}".encode().decode("latin-1")
+        assert not access.may_see(a_request({"cookie": cookie}))
+    now[0] += SESSION_SECONDS
+    assert not access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
+
+
+def test_it_can_be_turned_off(start: Callable[..., ServerProcess]) -> None:
+    assert status(start(dashboard="false")) == 404
+
+
+def test_viewers_do_not_hold_a_shutdown_up(start: Callable[..., ServerProcess]) -> None:
+    server = start(shutdown_timeout="1m")
+    with requests.get(f"{server.origin}/dashboard/events", timeout=20, stream=True) as answer:
+        lines = answer.iter_lines(chunk_size=1)
+        assert next(lines).startswith(b"retry")
+        assert answer.headers["X-Accel-Buffering"] == "no"
+        server.terminate(seconds=20)
+        assert list(lines)[-1] == b""
+
+
+def test_a_strict_policy(local: ServerProcess) -> None:
+    answer = requests.get(f"{local.origin}/dashboard", timeout=10)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert status(local, "/nothing.js") == 404
+    assert status(local, "/login.html") == 404
+
+
+def login(server: ServerProcess, token: str, **headers: str) -> requests.Response:
+    url = f"{server.origin}/dashboard/login"
+    return requests.post(url, {"token": token}, headers=headers, timeout=10, allow_redirects=False)
+
+
+def a_request(headers: dict[str, str], client: str | None = "127.0.0.1") -> Request:
+    scope: dict[str, Any] = {
+        "type": "http",
+        "scheme": "http",
+        "path": "/dashboard",
+        "server": ("127.0.0.1", 1080),
+        "client": None if client is None else (client, 5),
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+    }
+    return Request(scope)
