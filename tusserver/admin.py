@@ -57,7 +57,7 @@ class Operations:
         last = uploads[-1] if more else None
         return {
             "uploads": [records.record(upload) for upload in uploads],
-            "next": f"{round(last.created_at * 1000)}-{last.id}" if last is not None else None,
+            "next": records.place(last) if last is not None else None,
         }
 
     async def show(self, request: Request) -> Answer:

@@ -52,6 +52,11 @@ def record(upload: Upload) -> dict[str, Any]:
     }
 
 
+def place(upload: Upload) -> str:
+    """Where a list, newest first, goes on after this upload."""
+    return f"{round(upload.created_at * 1000)}-{upload.id}"
+
+
 def line(upload: Upload) -> str:
     """One line of the list below ``HEADING``."""
     return _LINE.format(

@@ -17,6 +17,9 @@ from tests.e2e.server import ServerProcess, metadata, wait_for
 KIB = 1024
 
 
+AXE = Path(__file__).parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
+
+
 @pytest.fixture
 def window(tmp_path: Path) -> Iterator[Browser]:
     with browser(tmp_path) as opened:
@@ -29,6 +32,16 @@ def entered(window: Browser, server: ServerProcess) -> None:
     window.type("#token", TOKEN)
     window.click("button.primary")
     wait_for(lambda: window.text("#state").startswith("Live"), what="events")
+
+
+def flaws(window: Browser) -> list[str]:
+    """What axe finds that keeps people out."""
+    if not AXE.exists():
+        pytest.skip("no axe-core: npm ci in tests/clients")
+    window.run(AXE.read_text(encoding="utf-8"))
+    return list(
+        window.run("return axe.run().then((said) => said.violations.map((each) => each.id + ': ' + each.help))")
+    )
 
 
 def test_a_running_upload_moves_and_is_shown_finished(start: Callable[..., ServerProcess], window: Browser) -> None:
@@ -91,5 +104,28 @@ def test_it_fits(start: Callable[..., ServerProcess], window: Browser, width: in
         wait_for(lambda: window.text("#errors code") == "upload_not_found", what="the error")
         wait_for(lambda: window.run("return document.querySelectorAll('#chart .rate[d*=L]').length"), what="the chart")
         assert window.run("return document.documentElement.scrollWidth") <= width
+        assert flaws(window) == []
+        window.click("#active .name")
+        wait_for(lambda: window.text("#timeline"), what="the timeline")
+        assert flaws(window) == []
+        if shots := os.environ.get("DASHBOARD_SCREENSHOTS"):
+            Path(shots, f"sheet-{width}-{scheme}.png").write_bytes(base64.b64decode(window.screenshot()))
+        window.click("#close")
         if shots := os.environ.get("DASHBOARD_SCREENSHOTS"):
             Path(shots, f"dashboard-{width}-{scheme}.png").write_bytes(base64.b64decode(window.screenshot()))
+
+
+def test_older_pages(start: Callable[..., ServerProcess], window: Browser) -> None:
+    server = start(admin_token=TOKEN)
+    ids = [server.create(5).rsplit("/", 1)[1] for _ in range(30)]
+    entered(window, server)
+
+    def listed() -> list[str]:
+        return list(window.run("return [...document.querySelectorAll('#latest li')].map((row) => row.dataset.id)"))
+
+    newest = ids[::-1]
+    wait_for(lambda: listed() == newest[:25], what="the newest")
+    window.click("#older")
+    wait_for(lambda: listed() == newest[25:], what="the others")
+    window.click("#newest")
+    wait_for(lambda: listed() == newest[:25], what="the newest again")

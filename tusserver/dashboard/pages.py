@@ -88,7 +88,7 @@ class Dashboard:
 
     async def _page(self, request: Request) -> Response:
         if self._access.may_see(request):
-            return self._html("index.html")
+            return self._html("index.html", "" if self._access.by_token else "hidden")
         return self._login_page() if self._access.by_token else self._html("denied.html", NOT_LOCAL, 403)
 
     async def _login(self, request: Request) -> Response:

@@ -61,6 +61,7 @@ class Picture:
             "active_count": len(active),
             "active_more": len(read) > COUNTED,
             "latest": [self._shown(upload) for upload in latest],
+            "next": records.place(latest[-1]) if len(latest) == LATEST else None,
             "statuses": records.tallied(self._tallies),
             "success": records.success(self._tallies),
             "errors": self._errors(both.values()),

@@ -6,6 +6,7 @@ import { clock, duration, name, percent, pod, size, speed, words } from "./text.
 const $ = (id) => document.getElementById(id);
 const chart = new Chart($("chart"), $("peak"));
 let latest = [];
+let next = null;
 let page = null;
 let open = null;
 
@@ -94,8 +95,11 @@ function now(seen) {
   chart.draw(seen.at);
   list($("active"), seen.active, running);
   $("nobody").hidden = seen.active.length > 0;
-  latest = seen.latest;
-  if (page === null) list($("latest"), latest, known);
+  ({ latest, next } = seen);
+  if (page === null) {
+    list($("latest"), latest, known);
+    $("older").disabled = next === null;
+  }
   errors(seen.errors);
 }
 
@@ -127,13 +131,11 @@ async function turn(after) {
     }
   }
   $("newest").hidden = !after;
-  $("older").disabled = page !== null && page.next === null;
+  $("older").disabled = (page === null ? next : page.next) === null;
 }
 
 function older() {
-  if (page !== null) return turn(page.next);
-  const last = latest[latest.length - 1];
-  return last && turn(`${Date.parse(last.created_at)}-${last.id}`);
+  turn(page === null ? next : page.next);
 }
 
 async function show(id) {

@@ -53,7 +53,8 @@ export class Chart {
     this.area.setAttribute("d", areas.join(""));
     this.rate.setAttribute("d", rates.join(""));
     this.count.setAttribute("d", runs.map(line((point) => point[2], many)).join(""));
-    const peak = `at most ${size(most)}/s, ${Math.max(0, ...shown.map((point) => point[2]))} uploads`;
+    const uploads = Math.max(0, ...shown.map((point) => point[2]));
+    const peak = `at most ${size(most)}/s, ${uploads} ${uploads === 1 ? "upload" : "uploads"}`;
     this.peak.textContent = shown.length ? peak : "";
     this.svg.setAttribute("aria-label", shown.length ? `Throughput and active uploads over five minutes: ${peak}` : "No figures yet");
   }
