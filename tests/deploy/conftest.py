@@ -41,7 +41,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def shared(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
     """A proxy whose servers live as long as the module's tests: for those that harm nothing."""
-    with in_front(kind, tmp_path_factory.mktemp("deploy")) as proxy:
+    with in_front(kind, tmp_path_factory.mktemp("deploy"), admin_token="for-operators-only") as proxy:
         yield proxy
 
 

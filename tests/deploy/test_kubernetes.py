@@ -73,9 +73,14 @@ def test_routes_lead_to_the_service() -> None:
     [port] = service["spec"]["ports"]
     [container] = pod_of(the("Deployment", manifests))["containers"]
     assert port["targetPort"] in [each["name"] for each in container["ports"]]
-    [path] = the("Ingress", manifests)["spec"]["rules"][0]["http"]["paths"]
-    assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
+    paths = the("Ingress", manifests)["spec"]["rules"][0]["http"]["paths"]
+    for path in paths:
+        assert path["backend"]["service"] == {"name": service["metadata"]["name"], "port": {"name": port["name"]}}
     [rule] = the("HTTPRoute", manifests)["spec"]["rules"]
+    outward = [("Exact", "/"), ("Prefix", "/page"), ("Prefix", "/files")]
+    assert [(path["pathType"], path["path"]) for path in paths] == outward
+    named = [(match["path"]["type"].removeprefix("Path"), match["path"]["value"]) for match in rule["matches"]]
+    assert named == outward
     assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
     outside = the("ConfigMap", manifests)["data"]["TUSSERVER_PUBLIC_URL"]
     assert outside == f"https://{the('Ingress', manifests)['spec']['rules'][0]['host']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 import socket
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.e2e.server import OCTETS, TUS, ServerProcess, metadata, sha256, some_
 
 MIB = 1024 * 1024
 PROMPT = 20.0
+# what the servers answer at, and the proxies do not
+INSIDE = ("/metrics", "/healthz", "/readyz", "/dashboard", "/admin/uploads")
 RETRIES = {"retries": 8, "retry_delay": 1}
 
 
@@ -150,9 +153,39 @@ def test_location_is_as_seen_from_outside(shared: ProxyProcess) -> None:
     assert location.startswith(f"http://uploads.example.org:{shared.port}/files/"), location
 
 
-def test_only_uploads_are_reached(shared: ProxyProcess) -> None:
-    for path in ("/metrics", "/healthz", "/readyz", "/"):
-        assert requests.get(f"{shared.origin}{path}", timeout=PROMPT).status_code == 404
+def status_of(port: int, path: str) -> int:
+    """What GET is answered with for a path that is sent as it stands, dots and all."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROMPT)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().status
+
+
+@pytest.mark.parametrize("path", INSIDE)
+def test_what_is_for_operators_stays_inside(shared: ProxyProcess, path: str) -> None:
+    assert status_of(shared.pods[0].port, path) != 404
+    assert status_of(shared.port, path) == 404
+
+
+@pytest.mark.parametrize(
+    "way", ["/{}/", "//{}", "/page/../{}", "/page/..%2f{}", "/page//{}", "/files/../{}", "/%2e/{}"]
+)
+def test_no_detour_leads_inside(shared: ProxyProcess, way: str) -> None:
+    answers = {path: status_of(shared.port, way.format(path[1:])) for path in INSIDE}
+    # a redirect leads back to the proxy, which says 404 then
+    assert set(answers.values()) <= {307, 308, 400, 404, 405}, answers
+
+
+def test_the_page_is_passed_on_with_what_it_loads(shared: ProxyProcess) -> None:
+    page = requests.get(f"{shared.origin}/", timeout=PROMPT)
+    direct = requests.get(f"{shared.pods[0].origin}/", timeout=PROMPT)
+    assert (page.status_code, page.text) == (200, direct.text)
+    assert page.headers["Content-Security-Policy"] == direct.headers["Content-Security-Policy"]
+    # the server's own words, not the proxy's, about an asset that is not there
+    missing = requests.get(f"{shared.origin}/page/nothing.js", timeout=PROMPT)
+    assert (missing.status_code, missing.headers.get("Referrer-Policy")) == (404, "no-referrer")
+    for asset in re.findall(r'"(page/[^"]+)"', page.text):
+        assert requests.get(f"{shared.origin}/{asset}", timeout=PROMPT).status_code == 200
 
 
 def test_cors_passes(shared: ProxyProcess) -> None:

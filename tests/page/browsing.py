@@ -56,6 +56,12 @@ def address(player: Locator) -> str:
     return str(player.evaluate("player => player.src"))
 
 
+def plays(player: Locator) -> None:
+    """Play a video that has arrived, until it is seen to move."""
+    player.evaluate("player => { player.muted = true; return player.play() }")
+    wait_for(lambda: player.evaluate("player => player.currentTime > 0"), what="the video to play")
+
+
 def in_the_middle(server: ServerProcess, least: int = 500_000) -> None:
     """Wait until some of an upload lies on the server's disk, so that what follows happens in the middle."""
     wait_for(lambda: on_disk(server) >= least, what="some bytes to arrive")

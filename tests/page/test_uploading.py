@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import ServerProcess, sha256, wait_for
-from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, on_disk, opened, pick
+from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, on_disk, opened, pick, plays
 
 POSITION = "player => new Promise(done => { player.onseeked = () => done(player.currentTime); player.currentTime = 5 })"
 
@@ -26,8 +26,7 @@ def test_a_video_arrives_and_plays(page: Page, server: ServerProcess, video: Pat
     pick(page, video)
     assert_arrived(page, server, video)
     player = arrived(page)
-    player.evaluate("player => { player.muted = true; return player.play() }")
-    wait_for(lambda: player.evaluate("player => player.currentTime > 0"), what="the video to play")
+    plays(player)
     assert abs(player.evaluate(POSITION) - 5) < 1
     assert complaints == []
 
