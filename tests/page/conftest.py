@@ -32,8 +32,9 @@ def browser() -> Iterator[Browser]:
         pytest.skip("the upload page is not built: make page")
     program = needed("chromium", "chromium-browser", "google-chrome")
     unprotected = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=unprotected)
+        chromium = playwright.chromium.launch(executable_path=program, args=[*unprotected, *camera])
         yield chromium
         chromium.close()
 

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Route
 
 from tests.e2e.server import ServerProcess, sha256, wait_for
-from tests.page.browsing import SLOW, Network, arrived, in_the_middle, opened, pick
+from tests.page.browsing import SLOW, Network, arrived, in_the_middle, on_disk, opened, pick
 from tests.serving import serving
 
 WEB = Path(__file__).parents[2] / "web"
@@ -62,6 +62,23 @@ def test_the_keyboard_opens_the_file_dialogue(page: Page, server: ServerProcess)
     page.evaluate(asked)
     page.keyboard.press("Enter")
     wait_for(lambda: page.evaluate("() => window.asked"), what="the file dialogue to be asked for")
+
+
+def test_the_keyboard_pauses_resumes_and_cancels(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    Network(page).set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    for now, then in (("Pause upload", "Resume upload"), ("Resume upload", "Pause upload")):
+        tab_to(page, "uppy-Dashboard-Item-progressIndicator")
+        assert page.evaluate("() => document.activeElement.ariaLabel") == now
+        page.keyboard.press("Enter")
+        page.locator(f".uppy-Dashboard-Item-progressIndicator[aria-label='{then}']").wait_for()
+    kept = on_disk(server)
+    in_the_middle(server, kept + 1)
+    tab_to(page, "uppy-Dashboard-Item-action--remove")
+    page.keyboard.press("Enter")
+    wait_for(lambda: on_disk(server) == 0, what="the bytes to go")
 
 
 def tab_to(page: Page, name: str) -> None:

@@ -22,12 +22,15 @@ def test_a_video_arrives_and_plays(page: Page, server: ServerProcess, video: Pat
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    ranges: list[str] = []
+    page.on("request", lambda request: ranges.append(request.headers.get("range", "")))
     opened(page, server)
     pick(page, video)
     assert_arrived(page, server, video)
     player = arrived(page)
     plays(player)
     assert abs(player.evaluate(POSITION) - 5) < 1
+    assert any(re.fullmatch(r"bytes=\d+-", each) for each in ranges), ranges
     assert complaints == []
 
 
@@ -49,6 +52,19 @@ def test_a_reload_in_the_middle(page: Page, server: ServerProcess, video: Path) 
     network.set()
     assert_arrived(page, server, video)
     assert len(creations) == 1
+
+
+def test_a_tab_is_closed_in_the_middle(page: Page, server: ServerProcess, video: Path) -> None:
+    opened(page, server)
+    Network(page).set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    context = page.context
+    page.close()
+    another = context.new_page()
+    creations = opened(another, server)
+    assert_arrived(another, server, video)
+    assert creations == []
 
 
 def test_the_network_goes_away_and_comes_back(page: Page, server: ServerProcess, video: Path) -> None:
