@@ -29,7 +29,7 @@ export function uploader({ uploads, target, arrived, waiting }) {
     doneButtonHandler: () => uppy.clear(),
     locale: { strings: { dropPasteImportFiles: 'Drop videos here, %{browseFiles} or record one:', browseFiles: 'pick them' } },
   })
-  uppy.use(Webcam, { modes: ['video-audio'] })
+  uppy.use(Webcam, { modes: ['video-audio'], showRecordingLength: true })
   uppy.use(ScreenCapture)
   uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } })
   useTus(uppy, uploads, waiting)
