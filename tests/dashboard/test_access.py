@@ -54,6 +54,9 @@ def test_whoever_is_local_sees_it(local: ServerProcess) -> None:
     [
         {"Forwarded": "for=192.0.2.1"},
         {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Forwarded-Host": "up.example"},
+        {"X-Forwarded-Server": "proxy.example"},
+        {"X-Forwarded-Port": "443"},
         {"X-Real-IP": "192.0.2.1"},
         {"Via": "1.1 proxy"},
         {"Host": "rebound.example"},

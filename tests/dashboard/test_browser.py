@@ -2,130 +2,158 @@
 
 from __future__ import annotations
 
-import base64
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.asking import TOKEN
-from tests.dashboard.browser import Browser, browser
 from tests.e2e.conftest import start as start
 from tests.e2e.server import ServerProcess, metadata, wait_for
 
 KIB = 1024
-
-
+PATIENCE = 20_000  # milliseconds
+CHARTED = "#chart .rate[d*=L]"
 AXE = Path(__file__).parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
 
 
-@pytest.fixture
-def window(tmp_path: Path) -> Iterator[Browser]:
-    with browser(tmp_path) as opened:
-        yield opened
+@pytest.fixture(autouse=True)
+def patience() -> None:
+    """Events come once a second, and later on a busy machine."""
+    expect.set_options(timeout=PATIENCE)
 
 
-def entered(window: Browser, server: ServerProcess) -> None:
-    window.open(f"{server.origin}/dashboard")
-    window.complaints()  # that the form came with a 401
-    window.type("#token", TOKEN)
-    window.click("button.primary")
-    wait_for(lambda: window.text("#state").startswith("Live"), what="events")
+def entered(page: Page, server: ServerProcess) -> list[str]:
+    """Log in; the list gets what the console complains of from then on."""
+    page.goto(f"{server.origin}/dashboard")
+    complaints: list[str] = []
+    page.fill("#token", TOKEN)
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.click("button.primary")
+    expect(page.locator("#state")).to_contain_text("Live")
+    return complaints
 
 
-def flaws(window: Browser) -> list[str]:
+def first(page: Page, selector: str) -> Any:
+    """Expectations of the first such element."""
+    return expect(page.locator(selector).first)
+
+
+def flaws(page: Page) -> list[str]:
     """What axe finds that keeps people out."""
     if not AXE.exists():
         pytest.skip("no axe-core: npm ci in tests/clients")
-    window.run(AXE.read_text(encoding="utf-8"))
-    return list(
-        window.run("return axe.run().then((said) => said.violations.map((each) => each.id + ': ' + each.help))")
-    )
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    return list(page.evaluate("axe.run().then((said) => said.violations.map((each) => each.id + ': ' + each.help))"))
 
 
-def test_a_running_upload_moves_and_is_shown_finished(start: Callable[..., ServerProcess], window: Browser) -> None:
+def pressed(page: Page, name: str) -> None:
+    """Go to a button of the open dialogue by Tab alone, and press it with Enter."""
+    for _ in range(10):
+        if page.evaluate("document.activeElement.textContent") == name:
+            page.keyboard.press("Enter")
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"the keyboard does not reach {name}")
+
+
+def test_a_running_upload_moves_and_is_shown_finished(start: Callable[..., ServerProcess], page: Page) -> None:
     server = start(admin_token=TOKEN)
     url = server.create(100 * KIB, **{"Upload-Metadata": metadata(filename="<b>holiday<i>.mp4")})
-    entered(window, server)
+    complaints = entered(page, server)
     with server.opened_patch(url, 0, 100 * KIB) as raw:
         raw.sendall(bytes(25 * KIB))
-        wait_for(lambda: window.text("#active .share") == "25%", what="25%")
-        assert window.text("#active .name") == "<b>holiday<i>.mp4"
-        assert "client 127.0.0.1" in window.text("#active .detail")
+        first(page, "#active .share").to_have_text("25%")
+        first(page, "#active .name").to_have_text("<b>holiday<i>.mp4")
+        first(page, "#active .detail").to_contain_text("client 127.0.0.1")
         raw.sendall(bytes(50 * KIB))
-        wait_for(lambda: window.text("#active .share") == "75%", what="75%")
-        wait_for(lambda: window.run("return document.querySelectorAll('#chart .rate[d*=L]').length"), what="the chart")
+        first(page, "#active .share").to_have_text("75%")
+        first(page, CHARTED).to_be_attached()
         raw.sendall(bytes(25 * KIB))
         assert raw.recv(65536).startswith(b"HTTP/1.1 204")
-    wait_for(lambda: window.text("#latest .badge") == "completed", what="the finished upload")
-    wait_for(lambda: window.text("#active") == "", what="nothing active")
-    window.click("#latest .name")
-    wait_for(lambda: "completed" in window.text("#timeline"), what="the timeline")
-    assert window.complaints() == []
+    first(page, "#latest .badge").to_have_text("completed")
+    first(page, "#active").to_have_text("")
+    page.click("#latest .name")
+    first(page, "#timeline").to_contain_text("completed")
+    assert complaints == []
 
 
-def test_cancel_asks_first(start: Callable[..., ServerProcess], window: Browser) -> None:
+def test_cancel_asks_first(start: Callable[..., ServerProcess], page: Page) -> None:
     server = start(admin_token=TOKEN)
     url = server.create(9)
-    entered(window, server)
-    wait_for(lambda: window.text("#latest .badge") == "active", what="the upload")
-    window.click("#latest .name")
-    wait_for(lambda: window.run("return document.querySelector('#upload').open"), what="the sheet")
-    window.click("#cancel")
-    window.click("#no")
+    entered(page, server)
+    first(page, "#latest .badge").to_have_text("active")
+    page.click("#latest .name")
+    page.click("#cancel")
+    page.click("#no")
     assert server.offset(url) == 0
-    window.click("#cancel")
-    assert window.text("#question") == "Cancel this upload?"
-    window.click("#yes")
+    page.click("#cancel")
+    first(page, "#question").to_have_text("Cancel this upload?")
+    page.click("#yes")
     wait_for(lambda: server.head(url).status_code in (404, 410), what="the upload to be gone")
-    wait_for(lambda: "cancelled" in window.text("#timeline"), what="the timeline")
-    window.click("#close")
-    wait_for(lambda: window.text("#latest .badge") == "cancelled", what="the list")
+    first(page, "#timeline").to_contain_text("cancelled")
+    page.click("#close")
+    first(page, "#latest .badge").to_have_text("cancelled")
     server.terminate()
-    wait_for(lambda: "does not answer" in window.text("#state"), what="the page to notice")
+    first(page, "#state").to_contain_text("does not answer")
     server.start()
-    wait_for(lambda: window.text("#state").startswith("Live"), what="the page to go on")
+    first(page, "#state").to_contain_text("Live")
+
+
+def test_the_keyboard_alone_cancels(start: Callable[..., ServerProcess], page: Page) -> None:
+    server = start(admin_token=TOKEN)
+    url = server.create(9)
+    entered(page, server)
+    page.locator("#latest .name").first.focus()
+    page.keyboard.press("Enter")
+    first(page, "#upload").to_be_visible()
+    pressed(page, "Cancel upload")
+    first(page, "#question").to_have_text("Cancel this upload?")
+    page.keyboard.press("Escape")
+    first(page, "#sure").to_be_hidden()
+    assert server.offset(url) == 0
+    pressed(page, "Cancel upload")
+    first(page, "#sure").to_be_visible()
+    pressed(page, "Yes")
+    wait_for(lambda: server.head(url).status_code in (404, 410), what="the upload to be gone")
 
 
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits(start: Callable[..., ServerProcess], window: Browser, width: int, scheme: str) -> None:
+def test_it_fits(start: Callable[..., ServerProcess], browser: Browser, width: int, scheme: Any) -> None:
     server = start(admin_token=TOKEN)
-    window.resize(width, 900)
-    if scheme == "dark":
-        window.dark()
+    # The policy of the page forbids scripts from elsewhere, and axe is one
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
     url = server.create(4096 * KIB, **{"Upload-Metadata": metadata(filename="a-very-long-name-" * 9 + ".mp4")})
     server.head(url[:-4] + "0000")
-    entered(window, server)
+    entered(page, server)
     with server.opened_patch(url, 0, 4096 * KIB) as raw:
         raw.sendall(bytes(1500 * KIB))
-        wait_for(lambda: window.text("#active .share") == "36%", what="the upload")
-        wait_for(lambda: window.text("#errors code") == "upload_not_found", what="the error")
-        wait_for(lambda: window.run("return document.querySelectorAll('#chart .rate[d*=L]').length"), what="the chart")
-        assert window.run("return document.documentElement.scrollWidth") <= width
-        assert flaws(window) == []
-        window.click("#active .name")
-        wait_for(lambda: window.text("#timeline"), what="the timeline")
-        assert flaws(window) == []
-        if shots := os.environ.get("DASHBOARD_SCREENSHOTS"):
-            Path(shots, f"sheet-{width}-{scheme}.png").write_bytes(base64.b64decode(window.screenshot()))
-        window.click("#close")
-        if shots := os.environ.get("DASHBOARD_SCREENSHOTS"):
-            Path(shots, f"dashboard-{width}-{scheme}.png").write_bytes(base64.b64decode(window.screenshot()))
+        first(page, "#active .share").to_have_text("36%")
+        first(page, "#errors code").to_have_text("upload_not_found")
+        first(page, CHARTED).to_be_attached()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert flaws(page) == []
+        page.click("#active .name")
+        first(page, "#timeline li").to_be_visible()
+        assert flaws(page) == []
+    page.close()
 
 
-def test_older_pages(start: Callable[..., ServerProcess], window: Browser) -> None:
+def test_older_pages(start: Callable[..., ServerProcess], page: Page) -> None:
     server = start(admin_token=TOKEN)
     ids = [server.create(5).rsplit("/", 1)[1] for _ in range(30)]
-    entered(window, server)
+    entered(page, server)
 
     def listed() -> list[str]:
-        return list(window.run("return [...document.querySelectorAll('#latest li')].map((row) => row.dataset.id)"))
+        return list(page.evaluate("[...document.querySelectorAll('#latest li')].map((row) => row.dataset.id)"))
 
     newest = ids[::-1]
     wait_for(lambda: listed() == newest[:25], what="the newest")
-    window.click("#older")
+    page.click("#older")
     wait_for(lambda: listed() == newest[25:], what="the others")
-    window.click("#newest")
+    page.click("#newest")
     wait_for(lambda: listed() == newest[:25], what="the newest again")

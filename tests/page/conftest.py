@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.chromium import chromium as chromium
+from tests.chromium import context as context
+from tests.chromium import needed
+from tests.chromium import page as page
 from tests.e2e.server import ServerProcess
 from tusserver.page import BUILT
 
 ARRIVED = ".video video"
 
 
-def needed(*names: str) -> str:
-    """Where the first of these programs is; skips the test, saying how to install it, where none is."""
-    for name in names:
-        if (found := shutil.which(name)) is not None:
-            return found
-    pytest.skip(f"no {names[0]}: apt-get install {names[0]}")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, without a window."""
+@pytest.fixture(scope="module")
+def browser(chromium: Browser) -> Browser:
+    """Chromium, where there is a page to open in it."""
     if not (BUILT / "index.html").is_file():
         pytest.skip("the upload page is not built: make page")
-    program = needed("chromium", "chromium-browser", "google-chrome")
-    unprotected = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=[*unprotected, *camera])
-        yield chromium
-        chromium.close()
+    return chromium
 
 
 @pytest.fixture(scope="session")
@@ -70,18 +58,3 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 def server(start: Callable[..., ServerProcess]) -> ServerProcess:
     """One server with its defaults."""
     return start()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser that remembers nothing yet."""
-    context = browser.new_context()
-    context.set_default_timeout(30_000)
-    yield context
-    context.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Page:
-    """An empty tab."""
-    return context.new_page()

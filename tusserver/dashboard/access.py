@@ -18,7 +18,8 @@ from tusserver.admin import bears
 
 COOKIE: Final = "tusserver_dashboard"
 SESSION_SECONDS: Final = 12 * 3600
-SAID_BY_PROXIES: Final = ("forwarded", "via", "x-real-ip", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+SAID_BY_PROXIES: Final = ("forwarded", "via", "x-real-ip", "x-forwarded-")
+"""How the names of headers begin that only proxies add."""
 
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
@@ -96,7 +97,7 @@ class Access:
     def _is_local(self, request: Request) -> bool:
         """A page of another site can make a browser ask a local server under that site's name (DNS rebinding), and a
         proxy on this machine asks for anybody: hence more than the peer's address has to be right."""
-        if self._proxied or any(name in request.headers for name in SAID_BY_PROXIES):
+        if self._proxied or any(name.startswith(SAID_BY_PROXIES) for name in request.headers):
             return False
         if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return False
