@@ -117,7 +117,7 @@ def test_the_keyboard_alone_cancels(start: Callable[..., ServerProcess], page: P
     assert server.offset(url) == 0
     pressed(page, "Cancel upload")
     first(page, "#sure").to_be_visible()
-    pressed(page, "Yes")
+    pressed(page, "Yes, cancel it")
     wait_for(lambda: server.head(url).status_code in (404, 410), what="the upload to be gone")
 
 
