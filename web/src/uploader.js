@@ -35,8 +35,14 @@ export function uploader({ uploads, target, arrived, waiting }) {
   useTus(uppy, uploads, waiting)
   uppy.on('upload-success', (file, answer) => arrived.add({ name: file.name, size: file.size, url: answer.uploadURL }))
   uppy.on('file-removed', () => waiting.over())
-  uppy.on('restored', () => uppy.emit('restore-confirmed'))
+  for (const moment of ['restored', 'files-added', 'file-removed']) uppy.on(moment, () => goOn(uppy))
   return uppy
+}
+
+/** What was restored goes on once each video's bytes are there: those too large to keep have to be picked again first. */
+function goOn(uppy) {
+  if (!uppy.getState().recoveredState || uppy.getFiles().some((each) => each.isGhost)) return
+  uppy.emit('restore-confirmed')
 }
 
 function useTus(uppy, uploads, waiting) {
