@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from tusserver.protocol.timeline import Moment, Timeline, noted
 
@@ -101,13 +101,13 @@ class Concat:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Upload:
     """One upload. Sizes and offsets are bytes; times are seconds since the epoch (UTC).
 
     ``version`` is moved by the session store with each swap. ``as_of`` is the session store's clock at the moment
     when it handed this value out; it is not stored and does not count in comparisons (compare values with
-    ``dataclasses.replace(..., as_of=0.0)`` or use ``same_as``).
+    ``but(as_of=0.0)`` or use ``same_as``).
     """
 
     id: str
@@ -129,6 +129,13 @@ class Upload:
     timeline: Timeline = ()
     version: int = 0
     as_of: float = 0.0
+
+    def but(self, **changes: Any) -> Upload:
+        """The same upload with other values in some fields; ``dataclasses.replace`` takes six times as long."""
+        changed = object.__new__(Upload)
+        changed.__dict__.update(self.__dict__)
+        changed.__dict__.update(changes)
+        return changed
 
     # What can be read off
 
@@ -172,7 +179,7 @@ class Upload:
 
     def same_as(self, other: Upload) -> bool:
         """Whether both are one stored value, whenever each was read."""
-        return replace(self, as_of=0.0) == replace(other, as_of=0.0)
+        return self.but(as_of=0.0) == other.but(as_of=0.0)
 
     # Writing
 
@@ -180,31 +187,31 @@ class Upload:
         """Give the lease to a new holder. An unreleased lease costs its token (see ``fenced``)."""
         base = self.fenced() if self.lease is not None else self
         lease = Lease(id=lease_id, holder=holder, ttl=ttl, start=self.offset)
-        return replace(base, lease=lease, timeline=base._with("taken", holder))
+        return base.but(lease=lease, timeline=base._with("taken", holder))
 
     def renewed(self) -> Upload:
         """Ask the store to stamp the lease anew. A contested lease is left to run out."""
         lease = self._lease()
         if lease.contest is not None:
             return self
-        return replace(self, lease=replace(lease, expires_at=None))
+        return self.but(lease=replace(lease, expires_at=None))
 
     def contested(self, offset: int) -> Upload:
         """Ask the holder to end, because somebody wants to write from ``offset`` (or ``ANYWHERE``)."""
-        return replace(self, lease=replace(self._lease(), contest=offset))
+        return self.but(lease=replace(self._lease(), contest=offset))
 
     def uncontested(self) -> Upload:
         """The holder answers a contest for an offset that it has already passed: it stays."""
-        return replace(self, lease=replace(self._lease(), contest=None))
+        return self.but(lease=replace(self._lease(), contest=None))
 
     def released(self, why: str | None = None) -> Upload:
         """The holder has ended and will write no more under this token; the next writer may go on under it.
         ``why``: what ended it before the body did."""
-        return replace(self, lease=None, timeline=self.timeline if why is None else self._with(why, self._holder))
+        return self.but(lease=None, timeline=self.timeline if why is None else self._with(why, self._holder))
 
     def fenced(self, what: str = "fenced") -> Upload:
         """Take the lease from a holder that may still be writing: its token is spent."""
-        return replace(self, lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
+        return self.but(lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
 
     def advanced(self, offset: int, *, now: float) -> Upload:
         """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload."""
@@ -219,24 +226,24 @@ class Upload:
                 part = replace(part, start=parts[-1].start)
                 parts = parts[:-1]
             parts = (*parts, part)
-        moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
+        moved = self.but(parts=parts, updated_at=now, timeline=timeline)
         return moved.to(Status.COMPLETED, now=now) if moved.remaining == 0 else moved
 
     def with_length(self, length: int, *, now: float) -> Upload:
         """Declare a deferred length; an upload that is already that long is complete (CREA-08, CREA-13)."""
         if self.length is not None or length < self.offset:
             raise InvalidTransition(f"length {length} for an upload at {self.offset} of {self.length}")
-        return replace(self, length=length).advanced(self.offset, now=now)
+        return self.but(length=length).advanced(self.offset, now=now)
 
     # Living and ending
 
     def named(self, upload_id: str) -> Upload:
         """A draft, given its id."""
-        return replace(self, id=upload_id)
+        return self.but(id=upload_id)
 
     def described(self, *, metadata: str | None, owner: str | None) -> Upload:
         """A draft, with the metadata (as ``Upload-Metadata`` has it) and the owner that an application gives it."""
-        return replace(self, metadata=metadata, owner=owner)
+        return self.but(metadata=metadata, owner=owner)
 
     def to(self, status: Status, *, now: float) -> Upload:
         """Move to another status, as ``TRANSITIONS`` allows."""
@@ -244,24 +251,24 @@ class Upload:
             raise InvalidTransition(f"{self.status} -> {status}")
         timeline = self._with(status.value)
         if status is Status.COMPLETED:
-            return replace(self, status=status, updated_at=now, completed_at=now, timeline=timeline)
-        return replace(self, status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)
+            return self.but(status=status, updated_at=now, completed_at=now, timeline=timeline)
+        return self.but(status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)
 
     def kept_until(self, expires_at: float | None) -> Upload:
         """Set when the upload expires (None: never)."""
-        return replace(self, expires_at=expires_at)
+        return self.but(expires_at=expires_at)
 
     def placed(self, place: str) -> Upload:
         """Say which byte store holds the bytes (``ByteStore.place``)."""
-        return replace(self, place=place)
+        return self.but(place=place)
 
     def noted(self, what: str, *, by: str | None = None) -> Upload:
         """Remember a moment (see ``timeline.noted``)."""
-        return replace(self, timeline=self._with(what, by))
+        return self.but(timeline=self._with(what, by))
 
     def emptied(self) -> Upload:
         """Its bytes have been deleted."""
-        return replace(self, stored=False)
+        return self.but(stored=False)
 
     @property
     def _holder(self) -> str | None:

@@ -17,8 +17,7 @@ from tusserver.protocol.upload import Concat, Kind, Lease, Part, Status, Upload
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
-    return replace(
-        upload,
+    return upload.but(
         created_at=round(upload.created_at, 3),
         updated_at=round(upload.updated_at, 3),
         expires_at=_rounded(upload.expires_at),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from dataclasses import replace
 
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
@@ -54,7 +53,7 @@ class MemorySessions:
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return replace(self._stored(upload_id), as_of=self._clock())
+        return self._stored(upload_id).but(as_of=self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
@@ -72,7 +71,7 @@ class MemorySessions:
         for _, upload_id in sorted(found, reverse=query.newest_first):
             upload = self._uploads.get(upload_id)
             if upload is not None and matches(query, upload):
-                yield replace(upload, as_of=self._clock())
+                yield upload.but(as_of=self._clock())
 
     def contests(self, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:
         """See ``SessionStore``."""

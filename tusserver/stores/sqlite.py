@@ -10,6 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,9 +64,6 @@ INSERT: Final = (
     f"INSERT INTO uploads (id, {', '.join(COLUMNS)}) VALUES (:id, {', '.join(f':{name}' for name in COLUMNS)}) "
     "ON CONFLICT (id) DO NOTHING"
 )
-UPDATE: Final = (
-    f"UPDATE uploads SET {', '.join(f'{name} = :{name}' for name in COLUMNS)} WHERE id = :id AND version = :version - 1"
-)
 TALLY: Final = """
     SELECT status, COUNT(*), SUM(CASE WHEN stored THEN offset ELSE 0 END), COALESCE(SUM(length - offset), 0)
     FROM uploads WHERE created_at >= ? GROUP BY status
@@ -116,7 +114,7 @@ class SqliteSessions:
 
         def work(connection: sqlite3.Connection) -> Upload:
             stored = as_stored(new.named(old.id), version=old.version + 1, now=self._clock())
-            if connection.execute(UPDATE, _row(stored)).rowcount == 0:
+            if connection.execute(*_update(old, stored)).rowcount == 0:
                 if connection.execute("SELECT 1 FROM uploads WHERE id = ?", (old.id,)).fetchone() is None:
                     raise UploadNotFound
                 raise Conflict(old.id)
@@ -231,7 +229,29 @@ COMPARISONS: Final = {
 }
 
 
+def _update(old: Upload, stored: Upload) -> tuple[str, dict[str, Any]]:
+    """Only what changes is set: SQLite writes each index of a column that is named, changed or not, and each of them is
+    a page of the log."""
+    before, after = _searched(old), _searched(stored)
+    changed = tuple(name for name, value in after.items() if value != before[name])
+    return _update_of(changed), {**after, "document": _document(stored)}
+
+
+@cache
+def _update_of(columns: tuple[str, ...]) -> str:
+    settings = ", ".join(f"{name} = :{name}" for name in (*columns, "document"))
+    return f"UPDATE uploads SET {settings} WHERE id = :id AND version = :version - 1"
+
+
 def _row(upload: Upload) -> dict[str, Any]:
+    return {**_searched(upload), "document": _document(upload)}
+
+
+def _document(upload: Upload) -> str:
+    return json.dumps(to_document(upload), separators=(",", ":"))
+
+
+def _searched(upload: Upload) -> dict[str, Any]:
     lease = upload.lease
     return {
         "id": upload.id,
@@ -247,7 +267,6 @@ def _row(upload: Upload) -> dict[str, Any]:
         "stored": upload.stored,
         "offset": upload.offset,
         "length": upload.length,
-        "document": json.dumps(to_document(upload), separators=(",", ":")),
     }
 
 
