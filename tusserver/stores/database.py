@@ -1,8 +1,9 @@
 """One SQLite database, worked on by one thread: what waits together is committed together.
 
-* The thread never touches the loop but to hand answers over. The loop itself only looks things up by key, on a
-  connection of its own: with a write-ahead log that waits for no writer, and takes a tenth of handing it to a thread.
-  It does so while nothing is to be written, so that nobody overtakes a change that was asked for before.
+* The thread never touches the loop but to hand answers over. The loop itself looks things up by key, on a connection
+  of its own: with a write-ahead log that waits for no writer, and takes a tenth of handing it to a thread. Where no
+  change has to reach the disk, it makes those too (see ``here``), and the thread does the checkpoints.
+  It does so while the thread has nothing to write, so that nobody overtakes a change that was asked for before.
 * While one commit waits for the disk, work queues up; the thread takes all of it into the next transaction. Many
   small changes so cost few waits for the disk, and nothing is answered before it is committed.
 * A piece of work changes rows by at most one statement, so that one that refuses leaves nothing behind for the
@@ -22,12 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from tusserver.protocol.refusals import Refusal, StorageFull, StoreUnavailable
+from tusserver.protocol.refusals import StoreUnavailable
+from tusserver.stores.database_errors import BUSY, code_of, explained
+from tusserver.stores.here import Here
 
 T = TypeVar("T")
 
-BUSY: Final = 10.0
-"""Seconds to wait for other processes that write to the database."""
+CHECKPOINT: Final = 1000
+"""Changes made in the loop after which the thread moves the log into the database (SQLite does so every 1000 pages)."""
 
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
@@ -74,7 +77,9 @@ class Database:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open = False
         self._reader: sqlite3.Connection | None = None
-        self._writes = 0
+        self._writer: sqlite3.Connection | None = None
+        self._here = Here(not durable)
+        self._unmoved = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
 
@@ -85,7 +90,7 @@ class Database:
         connected = Job(lambda _: None, False, self._loop.create_future())
         threading.Thread(target=self._serve, args=(connected,), name=f"sqlite {self._path.name}", daemon=True).start()
         try:
-            self._reader = await connected.answer
+            self._reader, self._writer = await connected.answer
         except (sqlite3.Error, OSError) as error:
             raise explained(error, str(self._path)) from error
         except asyncio.CancelledError:
@@ -97,15 +102,16 @@ class Database:
         """Carry out what is queued, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
-            if self._reader is not None:
-                self._reader.close()
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
             self._queue.put(None)
             await self._ended
 
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
-        if self._open and self._reader is not None and self._writes == 0:
+        if self._open and self._reader is not None and self._here.elsewhere == 0:
             with contextlib.suppress(sqlite3.Error):  # the thread can wait, and has the words for what is wrong
                 return self._reader.execute(sql, (key,)).fetchone()
         return await self.read(lambda connection: connection.execute(sql, (key,)).fetchone())
@@ -119,6 +125,12 @@ class Database:
 
         ``work`` may be called again after an SQLite error. Raises StoreUnavailable, StorageFull.
         """
+        writer = self._writer
+        if self._open and writer is not None and self._here.now:
+            with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
+                result = self._here.do(lambda: work(writer))
+                self._count()
+                return result
         return await self._do(work, writes=True)
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
@@ -126,7 +138,7 @@ class Database:
             raise StoreUnavailable
         job = Job(work, writes, self._loop.create_future())
         if writes:
-            self._writes += 1
+            self._here.elsewhere += 1
             job.answer.add_done_callback(self._written)
         self._queue.put(job)
         try:
@@ -136,14 +148,25 @@ class Database:
         return result
 
     def _written(self, answer: asyncio.Future[Any]) -> None:
-        self._writes -= 1
+        self._here.elsewhere -= 1
+
+    def _count(self) -> None:
+        self._unmoved += 1
+        if self._unmoved == CHECKPOINT and self._loop is not None:
+            self._unmoved = 0
+            passive = "PRAGMA wal_checkpoint(PASSIVE)"
+            checkpoint = Job(
+                lambda connection: connection.execute(passive).fetchone(), False, self._loop.create_future()
+            )
+            checkpoint.answer.add_done_callback(asyncio.Future.exception)  # the next one moves what this one has not
+            self._queue.put(checkpoint)
 
     # On the thread
 
     def _serve(self, connected: Job) -> None:
         try:
             connection = self._connect()
-            connected.result = self._connect_reader()
+            connected.result = (self._connect_reader(), None if self._durable else self._connect_writer())
         except Exception as error:
             connected.error = error
             self._tell(connected.hand_over)
@@ -190,36 +213,18 @@ class Database:
         reader.execute("PRAGMA query_only = ON")
         return reader
 
+    def _connect_writer(self) -> sqlite3.Connection:
+        writer = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        writer.execute("PRAGMA synchronous = NORMAL")
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        return writer
+
     def _set_up(self, connection: sqlite3.Connection) -> None:
         if _write_ahead(connection) != "wal":
             raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
         with _transaction(connection):
             self._prepare(connection)
-
-
-def explained(error: Exception, name: str) -> Refusal:
-    """The refusal for an error of the database called ``name``, with what to do about it."""
-    code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else _code(error)
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull()
-    advice = ADVICE.get(code, f"failed ({error}); look at the disk that it is on, then try again.")
-    return StoreUnavailable(f"The session database {name} {advice}")
-
-
-ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: f"was locked by another process for {BUSY:.0f} seconds; try again shortly.",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; it and its directory must be writable for the server.",
-    sqlite3.SQLITE_PERM: "cannot be opened; it and its directory must be writable for the server.",
-    sqlite3.SQLITE_READONLY: "cannot be written to; it and its directory must be writable for the server.",
-    sqlite3.SQLITE_NOTADB: "is not an SQLite database; name another path, or move what is there away.",
-    sqlite3.SQLITE_CORRUPT: "is damaged; restore it from a copy.",
-}
-
-
-def _code(error: Exception) -> int:
-    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # not every sqlite3.Error is SQLite's own
-    return code & 0xFF  # without the extension, which says more than is asked here
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:
@@ -230,7 +235,7 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             return str(mode)
         except sqlite3.OperationalError as error:
             # SQLite does not wait by itself when several processes change the mode of a new database at once
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
@@ -258,7 +263,7 @@ def _carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
 
 
 def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3.Error) -> None:
-    locked = _code(error) == sqlite3.SQLITE_BUSY
+    locked = code_of(error) == sqlite3.SQLITE_BUSY
     for job in batch:
         if locked and job.writes:  # that wait was long enough for all of them
             job.error = error

@@ -25,6 +25,7 @@ from tusserver.stores.base import Buffer
 from tusserver.stores.disk_calls import BLOCK, copy_range, explained, explaining, sync_directory
 from tusserver.stores.disk_early import WriteBack
 from tusserver.stores.disk_splice import turn
+from tusserver.stores.here import Here
 
 T = TypeVar("T")
 
@@ -51,9 +52,9 @@ class Lane(Flag):
 
 class DiskWriter:
     """A byte writer (see ``ByteWriter``) on the file ``fd``, or on one that ``opening`` makes once there is something
-    to be written. ``sources`` finds where an upload's bytes lie, and ``open_source`` opens one of those; ``durable``
-    makes ``flush`` wait for the disk; ``directory`` is synced once, so that the file's name is durable too (None: it is
-    already).
+    to be written. ``here`` says whether a small upload is written in the loop. ``sources`` finds where an upload's
+    bytes lie, and ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is
+    synced once, so that the file's name is durable too (None: it is already).
 
     Small blocks are held until there are more, or until they are to be made durable: an upload of a few of them then
     is opened, written, made durable and closed by one piece of work on one thread. What is held and how far blocks were
@@ -67,6 +68,7 @@ class DiskWriter:
         *,
         opening: Callable[[], int],
         executor: Executor,
+        here: Here,
         durable: bool,
         directory: Path | None,
         sources: Callable[[Upload, int, int], list[Source]],
@@ -78,6 +80,7 @@ class DiskWriter:
         self._held: list[Buffer] = []
         self._closed = False
         self._executor = executor
+        self._here = here
         self._durable = durable
         self._directory = directory
         self._sources = sources
@@ -168,10 +171,26 @@ class DiskWriter:
         held: list[Buffer] = []
         if Lane.BYTES in lane:
             held, self._held = self._held, held
+        if held and Lane.SYNC in lane and self._here.now:
+            return self._at_once(lane, partial(self._on_file, held, work))
         running = asyncio.get_running_loop().run_in_executor(self._executor, self._on_file, held, work)
-        running.add_done_callback(partial(self._done, lane))
+        self._here.elsewhere += 1
+        running.add_done_callback(partial(self._returned, lane))
         self._lanes.update(dict.fromkeys(lane, running))
         return running
+
+    def _at_once(self, lane: Lane, work: Callable[[], T]) -> asyncio.Future[T]:
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        try:
+            done.set_result(self._here.do(work))
+        except Exception as error:
+            done.set_exception(error)
+        self._done(lane, done)
+        return done
+
+    def _returned(self, lane: Lane, work: asyncio.Future[Any]) -> None:
+        self._here.elsewhere -= 1
+        self._done(lane, work)
 
     def _done(self, lane: Lane, work: asyncio.Future[Any]) -> None:
         if Lane.BYTES in lane:
