@@ -14,6 +14,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any, Final
 from urllib.parse import quote
 
+LOOKED_AT: Final = frozenset(
+    (b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto")
+)
 SAID_BY_PROXIES: Final = ("forwarded", "x-forwarded-host", "x-forwarded-proto")
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -104,9 +107,10 @@ def _peer(scope: Scope) -> str | None:
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """The headers by lower-case name, without the blanks around a value, which servers may leave (RFC 9110, section
-    5.5); one that was given several times as one list (section 5.3)."""
+    """The headers that count here, by lower-case name, without the blanks around a value, which servers may leave
+    (RFC 9110, section 5.5); one that was given several times as one list (section 5.3)."""
     lines: dict[str, list[str]] = {}
     for name, value in scope["headers"]:
-        lines.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip(" \t"))
+        if (known := name.lower()) in LOOKED_AT:
+            lines.setdefault(known.decode("latin-1"), []).append(value.decode("latin-1").strip(" \t"))
     return {name: ",".join(values) for name, values in lines.items()}
