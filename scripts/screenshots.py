@@ -1,7 +1,8 @@
-"""Make docs/screenshots/: the upload page as a real Chromium shows it (make screenshots)."""
+"""Make docs/screenshots/: the upload page and the dashboard as a real Chromium shows them (make screenshots)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,21 +13,23 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.server import ServerProcess, wait_for
+from tests.e2e.server import ServerProcess, metadata, wait_for
 
 OUT = Path(__file__).parent.parent / "docs" / "screenshots"
 DESKTOP = {"width": 1200, "height": 900}
 PHONE = {"width": 360, "height": 740}
 LOOKS: dict[str, dict[str, Any]] = {
-    "page-desktop": {"viewport": DESKTOP, "color_scheme": "light"},
-    "page-dark": {"viewport": DESKTOP, "color_scheme": "dark"},
-    "page-phone": {"viewport": PHONE, "color_scheme": "light"},
+    "desktop": {"viewport": DESKTOP, "color_scheme": "light"},
+    "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
+    "phone": {"viewport": PHONE, "color_scheme": "light"},
 }
 SCENES = {
     "fractal.webm": "mandelbrot=size=640x360:rate=5",
     "colours.webm": "gradients=size=640x360:rate=25,noise=alls=30:allf=t",
 }
 SLOW = 60_000  # bytes per second
+SENT = {"beach.mp4": 48_000_000, "interview, second take.mov": 30_000_000, "drone over the bay.mp4": 12_000_000}
+SECONDS = 20
 
 
 def main() -> int:
@@ -45,7 +48,8 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         try:
             for name, look in LOOKS.items():
-                photographed(browser, server, videos, name, look)
+                photographed(browser, server, videos, f"page-{name}", look)
+            watched(browser, server)
         finally:
             browser.close()
             server.stop()
@@ -77,6 +81,27 @@ def photographed(browser: Browser, server: ServerProcess, videos: list[Path], na
     page.get_by_text("Uploading:").wait_for()
     page.screenshot(path=OUT / f"{name}.png", full_page=True)
     context.close()
+
+
+def watched(browser: Browser, server: ServerProcess) -> None:
+    """The dashboard in each look, while three uploads go on and after one has gone wrong."""
+    pages = {name: browser.new_context(**look).new_page() for name, look in LOOKS.items()}
+    for page in pages.values():
+        page.goto(f"{server.origin}/dashboard")
+        page.get_by_text("Live").first.wait_for()
+    server.head(f"{server.url}/{'0' * 32}")
+    with contextlib.ExitStack() as stack:
+        sending = []
+        for name, size in SENT.items():
+            url = server.create(2 * size, **{"Upload-Metadata": metadata(filename=name)})
+            sending.append(stack.enter_context(server.opened_patch(url, 0, 2 * size)))
+        for number in range(SECONDS):
+            for raw, size in zip(sending, SENT.values(), strict=True):
+                raw.sendall(bytes(size // SECONDS * (1 + number % 3) // 2))
+            pages["desktop"].wait_for_timeout(1000)
+        for name, page in pages.items():
+            page.screenshot(path=OUT / f"dashboard-{name}.png", full_page=True)
+            page.context.close()
 
 
 def upload(page: Page, video: Path) -> None:
