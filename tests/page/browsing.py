@@ -11,6 +11,17 @@ from tests.e2e.server import ServerProcess, wait_for
 SLOW = 400_000  # bytes per second: the video takes some ten seconds
 
 
+COUNTED = """(store) => new Promise((done, failed) => {
+    const opening = indexedDB.open('uppy-blobs')
+    opening.onerror = failed
+    opening.onsuccess = () => {
+        const counting = opening.result.transaction(store).objectStore(store).count()
+        counting.onerror = failed
+        counting.onsuccess = () => { opening.result.close(); done(counting.result > 0) }
+    }
+})"""
+
+
 class Network:
     """The tab's connection, as the browser's own tools slow it down or cut it."""
 
@@ -65,6 +76,17 @@ def plays(player: Locator) -> None:
 def in_the_middle(server: ServerProcess, least: int = 500_000) -> None:
     """Wait until some of an upload lies on the server's disk, so that what follows happens in the middle."""
     wait_for(lambda: on_disk(server) >= least, what="some bytes to arrive")
+
+
+def remembered(page: Page) -> None:
+    """Wait until the browser remembers which video is on its way: it writes that down a moment after it was picked."""
+    wait_for(lambda: page.evaluate(COUNTED, "metadata"), what="the browser to remember the video")
+
+
+def kept(page: Page) -> None:
+    """Wait until the browser has the video's bytes for another tab, too."""
+    remembered(page)
+    wait_for(lambda: page.evaluate(COUNTED, "files"), what="the browser to keep the video")
 
 
 def on_disk(server: ServerProcess) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from tests.chromium import chromium as chromium
 from tests.chromium import context as context
 from tests.chromium import needed
 from tests.chromium import page as page
-from tests.e2e.server import ServerProcess
+from tests.e2e.conftest import server as server
+from tests.e2e.conftest import start as start
 from tusserver.page import BUILT
 
 ARRIVED = ".video video"
@@ -36,25 +36,3 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [needed("ffmpeg"), "-v", "error", "-f", "lavfi", "-i", picture, *coding, str(path)]
     subprocess.run(command, check=True, timeout=100)
     return path
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
-    """Start servers; each keyword is a setting."""
-    servers: list[ServerProcess] = []
-
-    def starter(**settings: object) -> ServerProcess:
-        server = ServerProcess(tmp_path, settings)
-        servers.append(server)
-        server.start()
-        return server
-
-    yield starter
-    for server in servers:
-        server.stop()
-
-
-@pytest.fixture
-def server(start: Callable[..., ServerProcess]) -> ServerProcess:
-    """One server with its defaults."""
-    return start()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page
 from requests import head
 
 from tests.e2e.server import ServerProcess
-from tests.page.browsing import in_the_middle, opened, pick
+from tests.page.browsing import in_the_middle, opened, pick, remembered
 
 KEPT = 2 * 1024**3
 
@@ -26,6 +26,7 @@ def test_a_video_that_cannot_be_kept_is_picked_again_and_goes_on(
     creations = opened(page, server)
     pick(page, video)
     in_the_middle(server, 100_000_000)
+    remembered(page)
     page.reload()
     page.get_by_text("Re-select", exact=True).click()
     page.set_input_files(".uppy-Dashboard-AddFilesPanel input.uppy-Dashboard-input >> nth=0", [video])

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import ServerProcess, sha256, wait_for
-from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, on_disk, opened, pick, plays
+from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, kept, on_disk, opened, pick, plays
 
 POSITION = "player => new Promise(done => { player.onseeked = () => done(player.currentTime); player.currentTime = 5 })"
 
@@ -48,6 +48,7 @@ def test_a_reload_in_the_middle(page: Page, server: ServerProcess, video: Path) 
     network.set(upload=SLOW)
     pick(page, video)
     in_the_middle(server)
+    kept(page)
     page.reload()
     network.set()
     assert_arrived(page, server, video)
@@ -59,6 +60,7 @@ def test_a_tab_is_closed_in_the_middle(page: Page, server: ServerProcess, video:
     Network(page).set(upload=SLOW)
     pick(page, video)
     in_the_middle(server)
+    kept(page)
     context = page.context
     page.close()
     another = context.new_page()
