@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.chromium import launched
 from tests.e2e.server import ServerProcess, metadata, wait_for
+from tests.page.browsing import Network, arrived, pick
 
 OUT = Path(__file__).parent.parent / "docs" / "screenshots"
 DESKTOP = {"width": 1200, "height": 900}
@@ -34,24 +35,22 @@ SECONDS = 20
 
 def main() -> int:
     """One picture for each look; says which program is missing."""
+    chromium = shutil.which("chromium")
     missing = [name for name in ("chromium", "ffmpeg") if shutil.which(name) is None]
-    if missing:
+    if missing or chromium is None:
         print(f"Install what is missing: apt-get install {' '.join(missing)}", file=sys.stderr)
         return 1
     OUT.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as place, launched(chromium) as browser:
         directory = Path(place)
         videos = [filmed(directory / name, scene) for name, scene in SCENES.items()]
         server = ServerProcess(directory, {})
         server.start()
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
         try:
             for name, look in LOOKS.items():
                 photographed(browser, server, videos, f"page-{name}", look)
             watched(browser, server)
         finally:
-            browser.close()
             server.stop()
     return 0
 
@@ -69,15 +68,12 @@ def photographed(browser: Browser, server: ServerProcess, videos: list[Path], na
     context = browser.new_context(**look)
     page = context.new_page()
     page.goto(f"{server.origin}/")
-    upload(page, videos[0])
-    player = page.locator(".video video").first
+    pick(page, videos[0])
+    player = arrived(page)
     wait_for(lambda: player.evaluate("player => player.readyState >= 2"), what="a picture of the video")
     page.get_by_role("button", name="Done").click()
-    tools = context.new_cdp_session(page)
-    tools.send("Network.enable")
-    conditions = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": SLOW}
-    tools.send("Network.emulateNetworkConditions", conditions)
-    upload(page, videos[1])
+    Network(page).set(upload=SLOW)
+    pick(page, videos[1])
     page.get_by_text("Uploading:").wait_for()
     page.screenshot(path=OUT / f"{name}.png", full_page=True)
     context.close()
@@ -102,11 +98,6 @@ def watched(browser: Browser, server: ServerProcess) -> None:
         for name, page in pages.items():
             page.screenshot(path=OUT / f"dashboard-{name}.png", full_page=True)
             page.context.close()
-
-
-def upload(page: Page, video: Path) -> None:
-    """Choose one video in the file dialogue."""
-    page.set_input_files("input.uppy-Dashboard-input >> nth=0", video)
 
 
 if __name__ == "__main__":

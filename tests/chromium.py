@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -24,16 +25,22 @@ def needed(*names: str) -> str:
     pytest.skip(f"no {names[0]}: apt-get install {names[0]}")
 
 
-# Not for the whole run: while it is open, Playwright's loop is the thread's, and asyncio's tests could not start theirs
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Chromium, without a window."""
-    program = needed("chromium", "chromium-browser", "google-chrome")
+@contextmanager
+def launched(program: str) -> Iterator[Browser]:
+    """A Chromium of our own, until the end of the block."""
     unprotected = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox refuses root
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=program, args=[*unprotected, *CAMERA])
         yield opened
         opened.close()
+
+
+# Not for the whole run: while it is open, Playwright's loop is the thread's, and asyncio's tests could not start theirs
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with launched(needed("chromium", "chromium-browser", "google-chrome")) as opened:
+        yield opened
 
 
 @pytest.fixture

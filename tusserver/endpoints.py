@@ -176,6 +176,7 @@ class Uploads:
             case Create():
                 created = await self._engine.create(command, exchange.body, caller)
                 self._note(exchange, created.upload, since=0)
+                self._recent.receiving(created.upload.id, exchange.client)
                 return created
             case Append():
                 exchange.upload_id = command.upload_id

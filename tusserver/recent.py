@@ -40,7 +40,7 @@ class Recent:
         self._refused.append(Refused(self._clock(), code, status, method[:16], upload, client))
 
     def receiving(self, upload_id: str, client: str) -> None:
-        """A client wants to send to an upload."""
+        """A client has made an upload, or wants to send to it."""
         self._clients[upload_id] = client
         self._clients.move_to_end(upload_id)
         if len(self._clients) > CLIENTS:

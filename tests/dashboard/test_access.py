@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,10 @@ from starlette.responses import Response
 from tests.dashboard.asking import TOKEN, logged_in, told
 from tests.e2e.conftest import start as start
 from tests.e2e.server import ServerProcess
+from tusserver.app import create_app
+from tusserver.dashboard import pages
 from tusserver.dashboard.access import COOKIE, SESSION_SECONDS, Access
+from tusserver.settings import Settings
 
 PATHS = ("", "/events", "/uploads", f"/uploads/{'0' * 32}")
 
@@ -114,6 +119,26 @@ def test_a_wrong_token_is_told(guarded: ServerProcess) -> None:
     assert login(guarded, "x" * 5000, Origin=guarded.origin).status_code == 413
 
 
+@pytest.mark.anyio
+async def test_a_form_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pages, "FORM_SECONDS", 0.05)
+    app = create_app(Settings(sessions="memory:", storage=f"disk:{tmp_path}", admin_token=TOKEN))
+    sent: list[Any] = []
+    blocks = [{"type": "http.request", "body": b"token=", "more_body": True}]
+
+    async def receive() -> Any:
+        return blocks.pop() if blocks else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {**a_request({"host": "up", "origin": "http://up"}).scope, "method": "POST", "path": "/dashboard/login"}
+    async with asyncio.timeout(20):
+        await app(scope, receive, send)
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -156,6 +181,12 @@ def test_a_session_ends_and_cannot_be_made_up() -> None:
         assert not access.may_see(a_request({"cookie": cookie}))
     now[0] += SESSION_SECONDS
     assert not access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
+
+
+def test_the_client_that_made_an_upload_is_shown(local: ServerProcess) -> None:
+    url = local.create(7)
+    seen = told(local, lambda picture: picture["latest"] and url.endswith(picture["latest"][0]["id"]))
+    assert seen["latest"][0]["client"] == "127.0.0.1"
 
 
 def test_it_can_be_turned_off(start: Callable[..., ServerProcess]) -> None:

@@ -8,7 +8,19 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.e2e.server import ServerProcess, sha256, wait_for
-from tests.page.browsing import SLOW, Network, address, arrived, in_the_middle, kept, on_disk, opened, pick, plays
+from tests.page.browsing import (
+    SLOW,
+    Network,
+    address,
+    arrived,
+    creations_of,
+    in_the_middle,
+    kept,
+    on_disk,
+    opened,
+    pick,
+    plays,
+)
 
 POSITION = "player => new Promise(done => { player.onseeked = () => done(player.currentTime); player.currentTime = 5 })"
 
@@ -16,6 +28,15 @@ POSITION = "player => new Promise(done => { player.onseeked = () => done(player.
 def assert_arrived(page: Page, server: ServerProcess, video: Path) -> None:
     url = address(arrived(page))
     assert sha256(server.stored(url)) == sha256(video.read_bytes())
+
+
+def begun(page: Page, server: ServerProcess, video: Path) -> Network:
+    """Pick the video over a slow connection, which is returned, and wait until it is on its way."""
+    network = Network(page)
+    network.set(upload=SLOW)
+    pick(page, video)
+    in_the_middle(server)
+    return network
 
 
 def test_a_video_arrives_and_plays(page: Page, server: ServerProcess, video: Path) -> None:
@@ -44,10 +65,7 @@ def test_what_has_arrived_is_there_after_a_reload(page: Page, server: ServerProc
 
 def test_a_reload_in_the_middle(page: Page, server: ServerProcess, video: Path) -> None:
     creations = opened(page, server)
-    network = Network(page)
-    network.set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    network = begun(page, server, video)
     kept(page)
     page.reload()
     network.set()
@@ -57,24 +75,20 @@ def test_a_reload_in_the_middle(page: Page, server: ServerProcess, video: Path) 
 
 def test_a_tab_is_closed_in_the_middle(page: Page, server: ServerProcess, video: Path) -> None:
     opened(page, server)
-    Network(page).set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    begun(page, server, video)
     kept(page)
     context = page.context
     page.close()
     another = context.new_page()
-    creations = opened(another, server)
+    creations = creations_of(another)
+    another.goto(f"{server.origin}/")
     assert_arrived(another, server, video)
     assert creations == []
 
 
 def test_the_network_goes_away_and_comes_back(page: Page, server: ServerProcess, video: Path) -> None:
     creations = opened(page, server)
-    network = Network(page)
-    network.set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    network = begun(page, server, video)
     network.set(offline=True)
     expect(page.locator("#waiting")).to_contain_text("Waiting for the network")
     network.set()
@@ -85,10 +99,7 @@ def test_the_network_goes_away_and_comes_back(page: Page, server: ServerProcess,
 
 def test_the_server_is_killed_and_started_again(page: Page, server: ServerProcess, video: Path) -> None:
     creations = opened(page, server)
-    network = Network(page)
-    network.set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    network = begun(page, server, video)
     server.kill()
     expect(page.locator("#waiting")).to_contain_text("Waiting for the server")
     network.set()
@@ -100,9 +111,7 @@ def test_the_server_is_killed_and_started_again(page: Page, server: ServerProces
 
 def test_cancelling_removes_the_bytes(page: Page, server: ServerProcess, video: Path) -> None:
     opened(page, server)
-    Network(page).set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    begun(page, server, video)
     expect(page.locator("#speed")).to_have_text(re.compile(r"^[\d.]+ [KM]B/s$"))
     page.locator(".uppy-Dashboard-Item-action--remove").click()
     wait_for(lambda: on_disk(server) == 0, what="the bytes to go")
@@ -111,9 +120,7 @@ def test_cancelling_removes_the_bytes(page: Page, server: ServerProcess, video: 
 
 def test_what_waits_for_the_server_can_be_cancelled(page: Page, server: ServerProcess, video: Path) -> None:
     opened(page, server)
-    Network(page).set(upload=SLOW)
-    pick(page, video)
-    in_the_middle(server)
+    begun(page, server, video)
     server.kill()
     expect(page.locator("#waiting")).to_contain_text("Waiting for the server")
     page.locator(".uppy-Dashboard-Item-action--remove").click()

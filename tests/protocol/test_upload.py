@@ -52,6 +52,13 @@ def test_the_offset_is_where_the_last_part_stops() -> None:
     assert (upload.offset, upload.remaining, parts[1].size) == (7, 3, 4)
 
 
+def test_a_value_with_other_fields_leaves_the_first_as_it_was() -> None:
+    assert NEW.but(length=3) == replace(NEW, length=3)
+    assert NEW.length == 10
+    with pytest.raises(TypeError, match="has no lenght"):
+        NEW.but(lenght=3)
+
+
 def test_values_are_the_same_whenever_they_were_read() -> None:
     assert NEW.same_as(replace(NEW, as_of=5.0))
     assert not NEW.same_as(replace(NEW, version=1))

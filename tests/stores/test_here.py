@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.stores.sessions import an_upload
+from tusserver.protocol.refusals import StorageFull
 from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.here import PAUSE, SLOW, Here
@@ -107,6 +109,27 @@ async def test_a_disk_that_was_slow_is_left_to_threads(tmp_path: Path, monkeypat
     assert await written_by(store, monkeypatch) == "disk"
     clock.pass_by(PAUSE)
     assert await written_by(store, monkeypatch) == threading.current_thread().name
+    await store.close()
+
+
+async def test_a_full_disk_is_told_and_nothing_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DiskBytes(tmp_path, durable=False)
+    await store.start()
+    store._here.allowed = True
+
+    def full(fd: int, blocks: Sequence[Any], at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    pwritev = os.pwritev
+    writer = await store.open(an_upload())
+    await writer.write([b"some"])
+    monkeypatch.setattr(os, "pwritev", full)
+    with pytest.raises(StorageFull):
+        await writer.flush(last=True)
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    assert writer.position == 0
+    await writer.close()
+    assert writer._fd is None
     await store.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ ASSETS: Final = {
     "icon.svg": "image/svg+xml",
 }
 LARGEST_FORM: Final = 4096
+FORM_SECONDS: Final = 10.0
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
@@ -37,6 +39,7 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+CLOSING: Final = {"Connection": "close"}
 WRONG_TOKEN: Final = "That is not the admin token of this server."
 NOT_LOCAL: Final = (
     "Without an admin token the dashboard opens only on the server's own machine, at localhost and without a proxy: "
@@ -94,11 +97,13 @@ class Dashboard:
     async def _login(self, request: Request) -> Response:
         if not self._access.may_act(request):
             return _forbidden()
-        body = b""
-        async for block in request.stream():
-            body += block
-            if len(body) > LARGEST_FORM:
-                return json_answer(said("too_large", "Send the form with the admin token, and nothing else."), 413)
+        try:
+            async with asyncio.timeout(FORM_SECONDS):
+                body = await _form(request)
+        except TimeoutError:
+            return json_answer(said("timeout", "The form did not arrive in time; send it again."), 408, CLOSING)
+        if body is None:
+            return json_answer(said("too_large", "Send the form with the admin token, and nothing else."), 413, CLOSING)
         form = parse_qs(body.decode("utf-8", "replace"))
         if not self._access.knows(form.get("token", [""])[0]):
             return self._login_page(WRONG_TOKEN)
@@ -152,6 +157,16 @@ class Dashboard:
         """To the page, wherever this application is mounted: both forms are sent to what lies beside the events."""
         headers: dict[str, Any] = {"Cache-Control": "no-store"}
         return RedirectResponse("../dashboard", 303, headers=headers)
+
+
+async def _form(request: Request) -> bytes | None:
+    """The body; None where it is too large."""
+    body = b""
+    async for block in request.stream():
+        body += block
+        if len(body) > LARGEST_FORM:
+            return None
+    return body
 
 
 def _unauthorized() -> Response:

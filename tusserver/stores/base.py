@@ -81,7 +81,8 @@ class SessionStore(Protocol):
         ...
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
-        """Replace ``old`` by ``new`` if the stored version is still ``old.version``; return it as stored.
+        """Replace ``old``, as this store gave it, by ``new`` if the stored version is still ``old.version``; return it
+        as stored.
 
         The stored version becomes ``old.version + 1``, whatever ``new.version`` is. Times that are None in the lease
         and in the timeline are stamped with the store's now (a lease's end ``ttl`` seconds from it). Durable when it
