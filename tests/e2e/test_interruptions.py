@@ -138,11 +138,11 @@ def patch_at_the_gate(server: ServerProcess, url: str, gate: threading.Barrier, 
 
 
 @pytest.mark.requirement("CORE-30", "CORE-31")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "durability"), [(1, "safe"), (2, "safe"), (2, "page-cache")])
 def test_of_two_clients_racing_on_one_offset_exactly_one_wins(
-    start: Callable[..., ServerProcess], workers: int
+    start: Callable[..., ServerProcess], workers: int, durability: str
 ) -> None:
-    server = start(workers=workers)
+    server = start(workers=workers, durability=durability)
     for attempt in range(10):
         bodies = [some_bytes(200_000, seed) for seed in (2 * attempt, 2 * attempt + 1)]
         url = server.create(200_000)

@@ -72,9 +72,15 @@ class Client(threading.Thread):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("way", "kills"), [("direct", 50), ("plain", 15)], indirect=["way"])
-def test_nothing_acknowledged_is_lost(start: Callable[..., ServerProcess], tmp_path: Path, kills: int) -> None:
-    server = start(lease_ttl="500ms", progress_every="100ms", sweep_every="500ms")
+@pytest.mark.parametrize(
+    ("way", "kills", "durability"),
+    [("direct", 50, "safe"), ("plain", 15, "safe"), ("direct", 15, "page-cache")],
+    indirect=["way"],
+)
+def test_nothing_acknowledged_is_lost(
+    start: Callable[..., ServerProcess], tmp_path: Path, kills: int, durability: str
+) -> None:
+    server = start(lease_ttl="500ms", progress_every="100ms", sweep_every="500ms", durability=durability)
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     moments = random.Random(seed)
