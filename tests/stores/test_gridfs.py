@@ -23,6 +23,7 @@ from tusserver.protocol.headers import build_metadata
 from tusserver.protocol.refusals import StoreUnavailable, TakenOver
 from tusserver.protocol.upload import Upload
 from tusserver.stores.gridfs import CHUNK_SIZE, GridFsBytes
+from tusserver.stores.gridfs_writer import GridFsWriter
 from tusserver.stores.mongodb import Mongo
 
 pytestmark = pytest.mark.anyio
@@ -232,73 +233,91 @@ async def nodes(anyio_backend: str) -> AsyncIterator[ReplicaSet]:
         yield made
 
 
-async def test_a_short_outage_is_survived_by_a_running_writer(nodes: ReplicaSet) -> None:
-    store = GridFsBytes(Mongo(nodes.url + "&timeoutMS=1000&connectTimeoutMS=500"))
+@contextlib.asynccontextmanager
+async def started(url: str) -> AsyncIterator[GridFsBytes]:
+    store = GridFsBytes(Mongo(url))
     await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def writing_impatiently(url: str, store: GridFsBytes, upload: Upload) -> AsyncIterator[GridFsWriter]:
+    """A writer whose requests end after half a second. All else is left to ``store``, which has the usual patience:
+    what is asked for before and after an outage may take as long as a busy machine needs."""
+    mongo = Mongo(url + "&timeoutMS=500&connectTimeoutMS=500&serverSelectionTimeoutMS=500")
+    await mongo.open()
+    writer = GridFsWriter(mongo, "uploads.chunks", upload, chunk_size=CHUNK_SIZE, head=b"", read=store.read)
+    try:
+        yield writer
+    finally:
+        await writer.close()
+        await mongo.close()
+
+
+async def test_a_short_outage_is_survived_by_a_running_writer(nodes: ReplicaSet) -> None:
     data = some(12 * CHUNK_SIZE + 5)
     upload = an_upload(len(data))
-    writer = await store.open(upload)
-    await writer.write([data[: 2 * CHUNK_SIZE]])
-    assert await writer.flush() == 2 * CHUNK_SIZE
-    (node,) = nodes.nodes
-    node.kill()
-    writing = asyncio.create_task(writer.write([data[2 * CHUNK_SIZE :]]))
-    await asyncio.wait({writing}, timeout=2)
-    assert not writing.done()  # it waits, and holds no more than it may
-    await asyncio.to_thread(node.start)
-    await writing
-    assert await writer.flush() == len(data)
-    await writer.close()
-    upload = upload.advanced(len(data), now=2.0)
-    await store.finish(upload)
-    assert await read(store, upload) == data
-    await store.close()
+    async with started(nodes.url) as store, writing_impatiently(nodes.url, store, upload) as writer:
+        await (await store.open(upload)).close()
+        await writer.write([data[: 2 * CHUNK_SIZE]])
+        assert await writer.flush() == 2 * CHUNK_SIZE
+        (node,) = nodes.nodes
+        node.kill()
+        writing = asyncio.create_task(writer.write([data[2 * CHUNK_SIZE :]]))
+        await asyncio.wait({writing}, timeout=2)
+        assert not writing.done()  # it waits, and holds no more than it may
+        await asyncio.to_thread(node.start)
+        await writing
+        assert await writer.flush() == len(data)
+        upload = upload.advanced(len(data), now=2.0)
+        await store.finish(upload)
+        assert await read(store, upload) == data
 
 
 async def test_a_long_outage_is_said_and_what_was_flushed_is_there_afterwards(
     nodes: ReplicaSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tusserver.stores.gridfs_writer.PATIENCE", 1.0)
-    store = GridFsBytes(Mongo(nodes.url + "&timeoutMS=500&connectTimeoutMS=500&serverSelectionTimeoutMS=500"))
-    await store.start()
     data = some(3 * CHUNK_SIZE)
     upload = an_upload(len(data))
-    writer = await store.open(upload)
-    await writer.write([data[: CHUNK_SIZE + 7]])
-    flushed = await writer.flush()
-    (node,) = nodes.nodes
-    node.kill()
-    await writer.write([data[CHUNK_SIZE + 7 :]])
-    for _ in range(2):
-        with pytest.raises(StoreUnavailable):
-            await writer.flush()
-    await writer.close()
-    await asyncio.to_thread(node.start)
-    await asyncio.to_thread(nodes.primary)
-    upload = upload.advanced(flushed, now=2.0)
-    assert await read(store, upload) == data[:flushed]
-    upload = await put(store, upload, data[flushed:])
-    assert await read(store, upload) == data
-    await store.close()
+    async with started(nodes.url) as store:
+        async with writing_impatiently(nodes.url, store, upload) as writer:
+            await (await store.open(upload)).close()
+            await writer.write([data[: CHUNK_SIZE + 7]])
+            counted = await writer.flush()
+            monkeypatch.setattr("tusserver.stores.gridfs_writer.PATIENCE", 1.0)
+            (node,) = nodes.nodes
+            node.kill()
+            await writer.write([data[CHUNK_SIZE + 7 :]])
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    await writer.flush()
+        monkeypatch.undo()
+        await asyncio.to_thread(node.start)
+        await asyncio.to_thread(nodes.primary)
+        upload = upload.advanced(counted, now=2.0)
+        assert await read(store, upload) == data[:counted]
+        upload = await put(store, upload, data[counted:])
+        assert await read(store, upload) == data
 
 
 async def test_fail_overs_in_the_middle_of_a_write(anyio_backend: str) -> None:
     with replica_set(3) as three:
-        store = GridFsBytes(Mongo(three.url))
-        await store.start()
-        data = some(24 * CHUNK_SIZE)
-        upload = an_upload(len(data))
-        writer = await store.open(upload)
-        faults = {4: three.step_down, 12: three.kill_primary}
-        failing: list[asyncio.Future[Any]] = []
-        for number in range(24):
-            if number in faults:
-                failing.append(asyncio.ensure_future(asyncio.to_thread(faults[number])))
-            await writer.write([data[number * CHUNK_SIZE : (number + 1) * CHUNK_SIZE]])
-            await writer.flush()
-        await asyncio.gather(*failing)
-        await writer.close()
-        upload = upload.advanced(len(data), now=2.0)
-        await store.finish(upload)
-        assert await read(store, upload) == data
-        await store.close()
+        async with started(three.url) as store:
+            data = some(24 * CHUNK_SIZE)
+            upload = an_upload(len(data))
+            writer = await store.open(upload)
+            faults = {4: three.step_down, 12: three.kill_primary}
+            failing: list[asyncio.Future[Any]] = []
+            for number in range(24):
+                if number in faults:
+                    failing.append(asyncio.ensure_future(asyncio.to_thread(faults[number])))
+                await writer.write([data[number * CHUNK_SIZE : (number + 1) * CHUNK_SIZE]])
+                await writer.flush()
+            await asyncio.gather(*failing)
+            await writer.close()
+            upload = upload.advanced(len(data), now=2.0)
+            await store.finish(upload)
+            assert await read(store, upload) == data
