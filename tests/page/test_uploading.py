@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.server import ServerProcess, sha256, wait_for
 from tests.page.browsing import (
@@ -95,6 +95,24 @@ def test_the_network_goes_away_and_comes_back(page: Page, server: ServerProcess,
     expect(page.locator("#waiting")).to_be_hidden()
     assert_arrived(page, server, video)
     assert len(creations) == 1
+
+
+def test_a_player_that_found_no_network_looks_again(page: Page, server: ServerProcess, video: Path) -> None:
+    away = True
+
+    def on_the_way(route: Route) -> None:
+        route.abort("internetdisconnected") if away and route.request.method == "GET" else route.continue_()
+
+    page.route("**/files/*", on_the_way)
+    opened(page, server)
+    with page.expect_event("requestfailed"):
+        pick(page, video)
+    expect(page.locator(".video .gone")).to_be_visible()
+    expect(page.locator(".video video")).to_be_hidden()
+    away = False
+    page.evaluate("dispatchEvent(new Event('online'))")
+    plays(arrived(page))
+    expect(page.locator(".video .gone")).to_be_hidden()
 
 
 def test_the_server_is_killed_and_started_again(page: Page, server: ServerProcess, video: Path) -> None:

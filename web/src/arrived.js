@@ -2,6 +2,8 @@ import { readable } from './sizes.js'
 
 const KEY = 'arrived'
 const MOST = 12
+// Milliseconds: the network, or the server, may be away for a moment just when a video has arrived
+const LOOK_AGAIN_AFTER = [1000, 4000]
 
 /** The videos that have arrived, newest first: each plays from the server, and this browser remembers them. */
 export class Arrived {
@@ -11,6 +13,11 @@ export class Arrived {
     this.videos = remembered()
     this.videos.forEach((video) => this.list.append(card(video)))
     this.section.hidden = this.videos.length === 0
+    window.addEventListener('online', () => this.lookAgain())
+  }
+
+  lookAgain() {
+    for (const player of this.list.querySelectorAll('video')) if (player.error) player.load()
   }
 
   add(video) {
@@ -34,10 +41,8 @@ function remembered() {
 
 function card({ name, size, url }) {
   const item = made('li', { className: 'video' })
-  const player = made('video', { controls: true, preload: 'metadata', src: url, playsInline: true })
-  player.setAttribute('aria-label', name)
-  const gone = made('p', { className: 'gone', textContent: 'This browser cannot play it, or it is no longer there.' })
-  player.addEventListener('error', () => player.replaceWith(gone))
+  const gone = made('p', { className: 'gone', hidden: true })
+  const player = playerOf(name, url, gone)
   const said = made('div', { className: 'said' })
   const title = made('h3', { textContent: name, title: name })
   const link = made('a', { href: url, textContent: 'Open', target: '_blank', rel: 'noopener' })
@@ -45,8 +50,28 @@ function card({ name, size, url }) {
   link.setAttribute('aria-label', `Open ${name}`)
   actions.append(link, copyButton(name, url))
   said.append(title, made('p', { textContent: readable(size) }), actions)
-  item.append(player, said)
+  item.append(player, gone, said)
   return item
+}
+
+/** A player, which gives its place to `gone` for as long as there is nothing to play. */
+function playerOf(name, url, gone) {
+  const player = made('video', { controls: true, preload: 'metadata', src: url, playsInline: true })
+  player.setAttribute('aria-label', name)
+  const delays = [...LOOK_AGAIN_AFTER]
+  const show = (there) => {
+    player.hidden = !there
+    gone.hidden = there
+    gone.textContent = navigator.onLine
+      ? 'This browser cannot play it, or it is no longer there.'
+      : 'It plays here once the network is back.'
+  }
+  player.addEventListener('loadedmetadata', () => show(true))
+  player.addEventListener('error', () => {
+    show(false)
+    if (delays.length > 0) setTimeout(() => player.load(), delays.shift())
+  })
+  return player
 }
 
 function copyButton(name, url) {
