@@ -117,6 +117,8 @@ class UploadProtocol(HttpToolsProtocol):
         """Bytes have arrived."""
         super().data_received(data)
         if self._head is not None:
+            if self._deadline is None:
+                self._expect_head()
             self._head += len(data)
             if self._head > MAX_HEAD and not self.transport.is_closing():
                 self._refuse(431, "The request's headers are too large.")
@@ -126,8 +128,6 @@ class UploadProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head = 0
         self._trailers = None
-        if self._deadline is None:
-            self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer."""

@@ -93,5 +93,7 @@ class Prompt:
         ):
             raise ChecksumMismatch(upload=upload)
         self._storage.put(upload, block)
-        held = upload.acquired(lease_id="", holder=self._holder, ttl=0)
-        return rules.counted(held, stop, limits=self._limits, now=self._clock(), length=command.length).released()
+        upload = upload.noted("taken", by=self._holder)
+        return rules.counted(
+            upload, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
+        )

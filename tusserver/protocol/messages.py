@@ -31,18 +31,6 @@ class Request:
             lines[name] = (*lines[name], value) if name in lines else (value,)
         object.__setattr__(self, "_lines", lines)
 
-    def get(self, name: str) -> str | None:
-        """The value of a header given once, by its lower-case name; None when absent.
-
-        Raises ValueError when it was given more than once (AMB-37).
-        """
-        values = self._lines.get(name)
-        if values is None:
-            return None
-        if len(values) > 1:
-            raise ValueError(name)
-        return values[0]
-
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, by its lower-case name."""
         return self._lines.get(name, ())

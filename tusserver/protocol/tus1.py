@@ -184,10 +184,10 @@ class Tus1:
 
 
 def _single(request: Request, name: str) -> str | None:
-    try:
-        return request.get(name)
-    except ValueError:
-        raise BadHeader(f"{name.title()} is there more than once; send it once.") from None
+    values = request.all(name)
+    if len(values) > 1:  # AMB-37
+        raise BadHeader(f"{name.title()} is there more than once; send it once.")
+    return values[0] if values else None
 
 
 def _integer(request: Request, name: str) -> int | None:

@@ -140,12 +140,8 @@ class Database:
         if not self._open or writer is None or not self._here.now:
             return None
 
-        def transaction() -> T:
-            with _transaction(writer):
-                return work(writer)
-
         try:
-            result = self._here.do(transaction)
+            result = self._here.do(lambda: _transaction(writer, lambda: work(writer)))
         except sqlite3.Error:  # most likely another process writes
             return None
         self._count()
@@ -241,8 +237,7 @@ class Database:
         if _write_ahead(connection) != "wal":
             raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        with _transaction(connection):
-            self._prepare(connection)
+        _transaction(connection, lambda: self._prepare(connection))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:
@@ -258,16 +253,16 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        result = work()
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return result
 
 
 def _carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
@@ -290,9 +285,14 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3
 
 
 def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    with _transaction(connection) if any(job.writes for job in batch) else contextlib.nullcontext():
+    def work() -> None:
         for job in batch:
             job.carry_out(connection)
+
+    if any(job.writes for job in batch):
+        _transaction(connection, work)
+    else:
+        work()
 
 
 def _hand_over(batch: list[Job]) -> None:

@@ -153,7 +153,7 @@ class _Register:
 
     def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``Register``."""
-        stored = as_stored(new.named(old.id), version=old.version + 1, now=self._now)
+        stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=self._now)
         if self._connection.execute(*update(old, stored)).rowcount == 0:
             if self._connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
                 raise UploadNotFound
