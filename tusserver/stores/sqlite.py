@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import TOMBSTONES, Status, Upload
+from tusserver.stores import sqlite_notes
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document, to_document
@@ -53,6 +54,7 @@ SCHEMA: Final = (
     f"CREATE INDEX IF NOT EXISTS uploads_to_erase ON uploads (created_at, id) WHERE stored = 1 AND {ENDED}",
     "CREATE INDEX IF NOT EXISTS uploads_to_join ON uploads (status, created_at, id) WHERE kind = 'final'",
     "CREATE TABLE IF NOT EXISTS deployment (one INTEGER PRIMARY KEY CHECK (one = 1), place TEXT NOT NULL)",
+    sqlite_notes.SCHEMA,
 )
 
 COLUMNS: Final = (
@@ -173,6 +175,14 @@ class SqliteSessions:
         said = "SELECT place FROM deployment"
         row = await self._database.read(lambda connection: connection.execute(said).fetchone())
         return None if row is None else str(row[0])
+
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        await sqlite_notes.pin(self._database, board, name, text, now=self._clock(), seconds=seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        return await sqlite_notes.pinned(self._database, board, now=self._clock())
 
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
