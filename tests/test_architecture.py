@@ -17,7 +17,7 @@ LAYERS = (
     ("protocol",),
     ("stores",),
     ("units", "forms", "settings", "logs", "records"),
-    ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "body", "metrics", "recent", "origin", "cors"),
+    ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "body", "metrics", "recent", "bulletin", "origin", "cors"),
     ("intake", "receiver", "assembly", "engine"),
     ("downloads", "endpoints", "admin", "dashboard", "page", "doctor"),
     ("app",),

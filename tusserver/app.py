@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.admin import Admin
+from tusserver.bulletin import Board
 from tusserver.cors import Cors
 from tusserver.dashboard.access import Access
 from tusserver.dashboard.feed import Feed
@@ -53,9 +54,13 @@ class TusApp(Starlette):
         self.recent = Recent()
         self.engine = build_engine(settings, hooks, self.metrics, mongo_client)
         self.sweeper = build_sweeper(settings, self.engine.sessions, self.engine.storage, self.metrics)
-        self.feed = Feed(self.engine.sessions, self.recent, pod=pod())
+        self.board = Board(
+            self.engine.sessions, self.recent, holder=self.engine.holder, receiving=self.engine.receiving
+        )
+        self.feed = Feed(self.engine.sessions, self.board)
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         base = settings.base_path.rstrip("/")
         self._below = _Below(base, _Started(self, self._uploads(base)))
@@ -81,6 +86,8 @@ class TusApp(Starlette):
             if self._sweeping is None:
                 await self.engine.start()
                 self._sweeping = asyncio.create_task(self.sweeper.run())
+                if self.settings.dashboard:
+                    self._telling = asyncio.create_task(self.board.run())
 
     def begin_drain(self) -> None:
         """Refuse more work from now on, and have what is being received saved and answered (``ShuttingDown``), so
@@ -92,6 +99,8 @@ class TusApp(Starlette):
     async def stop(self) -> None:
         """Drain, and stop everything; stopping what never started is fine."""
         self.feed.close()
+        if self._telling is not None:
+            self._telling.cancel()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await self.engine.stop()

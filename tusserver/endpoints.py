@@ -92,6 +92,7 @@ class Uploads:
         inline_types: frozenset[str] | None,
     ) -> None:
         self._engine = engine
+        engine.made = recent.receiving
         self._dialects = dialects
         self._origin = origin
         self._cors = cors
@@ -176,7 +177,6 @@ class Uploads:
             case Create():
                 created = await self._engine.create(command, exchange.body, caller)
                 self._note(exchange, created.upload, since=0)
-                self._recent.receiving(created.upload.id, exchange.client)
                 return created
             case Append():
                 exchange.upload_id = command.upload_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from tests.dashboard.asking import TOKEN, logged_in, told
 from tests.e2e.conftest import start as start
-from tests.e2e.server import ServerProcess
+from tests.e2e.server import OCTETS, ServerProcess
 from tusserver.app import create_app
 from tusserver.dashboard import pages
 from tusserver.dashboard.access import COOKIE, SESSION_SECONDS, Access
@@ -187,6 +188,14 @@ def test_the_client_that_made_an_upload_is_shown(local: ServerProcess) -> None:
     url = local.create(7)
     seen = told(local, lambda picture: picture["latest"] and url.endswith(picture["latest"][0]["id"]))
     assert seen["latest"][0]["client"] == "127.0.0.1"
+
+
+def test_the_client_that_is_still_making_an_upload_is_shown(local: ServerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", local.port)) as raw:
+        head = ["POST /files HTTP/1.1", f"Host: 127.0.0.1:{local.port}", "Upload-Length: 9", "Content-Length: 9"]
+        lines = [*head, *(f"{name}: {value}" for name, value in OCTETS.items()), "", "body"]
+        raw.sendall("\r\n".join(lines).encode())
+        told(local, lambda picture: [each["client"] for each in picture["active"]] == ["127.0.0.1"])
 
 
 def test_it_can_be_turned_off(start: Callable[..., ServerProcess]) -> None:
