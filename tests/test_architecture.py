@@ -19,7 +19,7 @@ LAYERS = (
     ("units", "forms", "settings", "logs", "records"),
     ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "body", "metrics", "recent", "bulletin", "origin", "cors"),
     ("intake", "receiver", "assembly", "engine"),
-    ("downloads", "endpoints", "admin", "dashboard", "page", "doctor"),
+    ("downloads", "endpoints", "admin", "admin_token", "dashboard", "page", "doctor"),
     ("app",),
     ("connection",),
     ("server", "cli", "__main__"),

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.admin import Admin
+from tusserver.admin_token import AdminToken, TooManyGuesses, slow_down
 from tusserver.bulletin import Board
 from tusserver.cors import Cors
 from tusserver.dashboard.access import Access
@@ -62,11 +63,16 @@ class TusApp(Starlette):
         self._sweeping: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._origin = Origin(settings.public_url, settings.trusted_proxies)
         base = settings.base_path.rstrip("/")
         self._below = _Below(base, _Started(self, self._uploads(base)))
         routes = self._routes(base)
         self._overlaps = any(f"{getattr(route, 'path', '')}/".startswith(f"{base}/") for route in routes)
-        super().__init__(routes=[*routes, self._below], lifespan=lambda app: self.running())
+        super().__init__(
+            routes=[*routes, self._below],
+            exception_handlers={TooManyGuesses: slow_down},
+            lifespan=lambda app: self.running(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Uploads go past Starlette's routing and error handling, which they do not need, unless somebody has added
@@ -122,19 +128,21 @@ class TusApp(Starlette):
         ]
         if self.settings.metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
-        if self.settings.admin_token is not None:
-            routes += Admin(self.engine, self.settings.admin_token).routes()
+        named = self.settings.admin_token
+        token = None if named is None else AdminToken(named, self._origin.client)
+        if token is not None:
+            routes += Admin(self.engine, token).routes()
         if self.settings.dashboard:
-            routes += Dashboard(self.engine, self.feed, self._access()).routes()
+            routes += Dashboard(self.engine, self.feed, self._access(token)).routes()
         # uploads at the root leave no room for it
         if self.settings.page and base:
             routes += Page(base, self.settings.public_url).routes()
         return routes
 
-    def _access(self) -> Access:
+    def _access(self, token: AdminToken | None) -> Access:
         settings = self.settings
         proxied = settings.public_url is not None or bool(settings.trusted_proxies)
-        return Access(settings.admin_token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
+        return Access(token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
 
     def _uploads(self, base: str) -> Uploads:
         settings = self.settings
@@ -142,7 +150,7 @@ class TusApp(Starlette):
         return Uploads(
             self.engine,
             [Tus1(max_size=settings.max_size, max_metadata=settings.max_metadata, expires=expires)],
-            origin=Origin(settings.public_url, settings.trusted_proxies),
+            origin=self._origin,
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=self.metrics,
             recent=self.recent,
