@@ -4,6 +4,7 @@ import '@uppy/screen-capture/css/style.min.css'
 import '@uppy/webcam/css/style.min.css'
 import './index.css'
 import { Arrived } from './arrived.js'
+import { Keeping } from './keeping.js'
 import { listed } from './listed.js'
 import { Speed } from './speed.js'
 import { uploader } from './uploader.js'
@@ -16,4 +17,5 @@ const waiting = new Waiting(document.getElementById('waiting'))
 document.getElementById('origin').textContent = location.host
 listed(document.getElementById('drop'))
 const uppy = uploader({ uploads, target: '#drop', arrived, waiting })
+new Keeping(uppy)
 new Speed(uppy, document.getElementById('speed'))

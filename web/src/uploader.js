@@ -30,7 +30,7 @@ export function uploader({ uploads, target, arrived, waiting }) {
     locale: { strings: { dropPasteImportFiles: 'Drop videos here, %{browseFiles} or record one:', browseFiles: 'pick them' } },
   })
   uppy.use(Webcam, { modes: ['video-audio'], showRecordingLength: true })
-  uppy.use(ScreenCapture)
+  uppy.use(ScreenCapture, { enableScreenshots: false })
   uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } })
   useTus(uppy, uploads, waiting)
   uppy.on('upload-success', (file, answer) => arrived.add({ name: file.name, size: file.size, url: answer.uploadURL }))
