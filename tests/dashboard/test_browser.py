@@ -121,6 +121,30 @@ def test_the_keyboard_alone_cancels(start: Callable[..., ServerProcess], page: P
     wait_for(lambda: server.head(url).status_code in (404, 410), what="the upload to be gone")
 
 
+def test_the_keyboard_alone_unlocks(start: Callable[..., ServerProcess], page: Page) -> None:
+    server = start(admin_token=TOKEN)
+    url = server.create(9)
+    entered(page, server)
+    with server.opened_patch(url, 0, 9) as raw:
+        raw.sendall(b"12345")
+        first(page, "#active .share").to_have_text("55%")
+        page.locator("#active .name").first.focus()
+        page.keyboard.press("Enter")
+        first(page, "#upload").to_be_visible()
+        pressed(page, "Unlock")
+        first(page, "#question").to_have_text("Unlock this upload?")
+        expect(page.locator("#no")).to_be_focused()
+        page.keyboard.press("Enter")
+        first(page, "#sure").to_be_hidden()
+        expect(page.locator("#timeline")).not_to_contain_text("unlocked")
+        pressed(page, "Unlock")
+        pressed(page, "Yes, unlock it")
+        first(page, "#timeline").to_contain_text("unlocked")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 409")
+    first(page, "#unlock").to_be_disabled()
+    assert server.patch(url, 5, b"6789").status_code == 204
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits(start: Callable[..., ServerProcess], browser: Browser, width: int, scheme: Any) -> None:
