@@ -75,7 +75,7 @@ def arrived(page: Page) -> Locator:
 
 def address(player: Locator) -> str:
     """Where a video plays from."""
-    return str(player.evaluate("player => player.src"))
+    return str(player.evaluate("player => player.src")).partition("#")[0]
 
 
 def plays(player: Locator) -> None:

@@ -70,6 +70,19 @@ def test_a_video_is_dropped_on_the_page(page: Page, server: ServerProcess, video
     assert_arrived(page, server, video)
 
 
+def test_a_video_on_its_way_is_shown_by_its_picture_after_a_reload_too(
+    page: Page, server: ServerProcess, video: Path
+) -> None:
+    opened(page, server)
+    begun(page, server, video)
+    picture = page.locator("img.uppy-Dashboard-Item-previewImg")
+    for _ in range(2):
+        expect(picture).to_have_attribute("src", re.compile("^blob:"))
+        wait_for(lambda: picture.evaluate("picture => picture.naturalWidth") == 320, what="the picture")
+        kept(page)
+        page.reload()
+
+
 def test_several_videos_at_once(page: Page, server: ServerProcess, video: Path, tmp_path: Path) -> None:
     videos = [tmp_path / f"take {number}.webm" for number in (1, 2, 3)]
     for number, path in enumerate(videos):

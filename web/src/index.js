@@ -6,6 +6,7 @@ import './index.css'
 import { Arrived } from './arrived.js'
 import { Keeping } from './keeping.js'
 import { listed } from './listed.js'
+import { Pictures } from './pictures.js'
 import { Speed } from './speed.js'
 import { uploader } from './uploader.js'
 import { Waiting } from './waiting.js'
@@ -18,4 +19,5 @@ document.getElementById('origin').textContent = location.host
 listed(document.getElementById('drop'))
 const uppy = uploader({ uploads, target: '#drop', arrived, waiting })
 new Keeping(uppy)
+new Pictures(uppy)
 new Speed(uppy, document.getElementById('speed'))
