@@ -3,7 +3,7 @@ refused lately. The session store cannot tell that: it would have to be written 
 
 * Whoever is watched says so on a board of the session store (``SessionStore.pin``). The others look there, once every
   two seconds and only while they have something to tell, and pin a bulletin while somebody watches.
-* A bulletin is bounded, and goes by itself some minutes after its process has had something to tell.
+* A bulletin is bounded, and goes by itself some minutes after it was pinned last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EVERY: Final = 2.0
 WATCHING: Final = 10.0
 """Seconds that the others take a process for watched after it has said so."""
 KEPT: Final = 600.0
-"""Seconds that a bulletin stays after it was pinned last, and that a refusal is worth one."""
+"""Seconds that a bulletin stays after it was pinned last, and that a refusal is worth pinning one."""
 CLIENTS: Final = 250
 REFUSALS: Final = 50
 

@@ -92,7 +92,7 @@ class Uploads:
         inline_types: frozenset[str] | None,
     ) -> None:
         self._engine = engine
-        engine.made = recent.receiving
+        engine.made = recent.receiving  # not only once the body that came along has ended
         self._dialects = dialects
         self._origin = origin
         self._cors = cors

@@ -13,8 +13,8 @@ from playwright.sync_api import Page, expect
 from pymongo import MongoClient
 
 from tests.dashboard.asking import TOKEN
-from tests.dashboard.test_browser import entered, first
-from tests.dashboard.test_browser import patience as patience
+from tests.dashboard.looking import entered, first
+from tests.dashboard.looking import patience as patience
 from tests.e2e.conftest import start as start
 from tests.e2e.server import TUS, ServerProcess, metadata
 from tests.mongod import shared_replica_set

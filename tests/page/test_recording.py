@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import requests
 from playwright.sync_api import Page, expect
 
@@ -14,27 +15,23 @@ WEBM = bytes.fromhex("1a45dfa3")
 MP4 = b"ftyp"
 
 
-def test_what_the_camera_sees_arrives_and_plays(page: Page, server: ServerProcess) -> None:
+@pytest.mark.parametrize(
+    ("source", "what", "clock"),
+    [
+        ("Webcam", "video recording", ".uppy-Webcam-recordingLength"),
+        ("ScreenCapture", "screen capturing", ".uppy-ScreenCapture-container"),
+    ],
+    ids=["camera", "screen"],
+)
+def test_what_is_recorded_arrives_and_plays(
+    page: Page, server: ServerProcess, source: str, what: str, clock: str
+) -> None:
     opened(page, server)
-    page.locator("[data-uppy-acquirer-id=Webcam] button").click()
-    page.get_by_role("button", name="Begin video recording").click()
-    expect(page.locator(".uppy-Webcam-recordingLength")).to_have_text(re.compile("0:0[1-9]"))
-    page.get_by_role("button", name="Stop video recording").click()
+    page.locator(f"[data-uppy-acquirer-id={source}] button").click()
+    page.get_by_role("button", name=f"Begin {what}").click()
+    expect(page.locator(clock)).to_contain_text(re.compile("0:0[1-9]"))
+    page.get_by_role("button", name=f"Stop {what}").click()
     page.get_by_role("button", name="Submit recorded file").click()
-    assert_a_video_has_arrived(page)
-
-
-def test_what_is_on_the_screen_arrives_and_plays(page: Page, server: ServerProcess) -> None:
-    opened(page, server)
-    page.locator("[data-uppy-acquirer-id=ScreenCapture] button").click()
-    page.get_by_role("button", name="Begin screen capturing").click()
-    expect(page.locator(".uppy-ScreenCapture-container")).to_contain_text(re.compile("0:0[1-9]"))
-    page.get_by_role("button", name="Stop screen capturing").click()
-    page.get_by_role("button", name="Submit recorded file").click()
-    assert_a_video_has_arrived(page)
-
-
-def assert_a_video_has_arrived(page: Page) -> None:
     player = arrived(page)
     plays(player)
     found = requests.get(address(player), timeout=20).content

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -155,10 +154,10 @@ class Dashboard:
         return self._html("login.html", error, 401)
 
     def _html(
-        self, name: str, sentence: str = "", status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+        self, name: str, sentence: str = "", status: int = 200, headers: Mapping[str, str] | None = None
     ) -> Response:
         text = self._texts[name].decode().replace("{{sentence}}", sentence)
-        return Response(text, status, media_type="text/html", headers={**HEADERS, **headers})
+        return Response(text, status, media_type="text/html", headers={**HEADERS, **(headers or {})})
 
     def _back(self) -> Response:
         """To the page, wherever this application is mounted: both forms are sent to what lies beside the events."""

@@ -8,12 +8,12 @@ export class Keeping {
   constructor(uppy) {
     this.store = uppy.getID()
     this.missing = new Set()
-    uppy.on('files-added', (files) => this.await(files.map((each) => each.id)))
+    uppy.on('files-added', (files) => this.expect(files.map((each) => each.id)))
     uppy.on('file-removed', (file) => this.settle(file.id))
     uppy.on('upload-success', (file) => this.settle(file.id))
   }
 
-  await(ids) {
+  expect(ids) {
     ids.forEach((id) => this.missing.add(id))
     clearTimeout(this.looking)
     this.look(SOONEST)
