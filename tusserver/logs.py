@@ -13,8 +13,10 @@ import os
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+import orjson
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import Processor
@@ -93,7 +95,13 @@ class JsonLines(logging.Formatter):
 
 
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-_encode = json.JSONEncoder(default=str).encode
+
+
+def _encode(fields: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(fields, default=str).decode()
+    except TypeError:  # broken text, or numbers beyond 64 bits
+        return json.dumps(fields, default=str)
 
 
 def _console() -> list[Processor]:
@@ -115,8 +123,13 @@ def _describe(logger: Any, method: str, fields: Fields) -> Fields:
 
 
 def _time(record: logging.LogRecord) -> str:
-    time = datetime.fromtimestamp(record.created, UTC)
-    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    second, milliseconds = divmod(int(record.created * 1000), 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _clean(logger: Any, method: str, fields: Fields) -> Fields:

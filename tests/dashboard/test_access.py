@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from tests.dashboard.asking import TOKEN, logged_in, told
 from tests.e2e.conftest import start as start
-from tests.e2e.server import OCTETS, ServerProcess
+from tests.e2e.server import OCTETS, TUS, ServerProcess
 from tusserver.admin_token import CLIENTS, GUESSES, WITHIN, AdminToken, TooManyGuesses
 from tusserver.app import create_app
 from tusserver.dashboard import pages
@@ -236,8 +236,10 @@ def test_a_session_ends_and_cannot_be_made_up() -> None:
     assert not access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
 
 
-def test_the_client_that_made_an_upload_is_shown(local: ServerProcess) -> None:
-    url = local.create(7)
+@pytest.mark.parametrize("body", [b"", b"small"], ids=["alone", "with a body"])
+def test_the_client_that_made_an_upload_is_shown(local: ServerProcess, body: bytes) -> None:
+    headers = {**(OCTETS if body else TUS), "Upload-Length": "7"}
+    url = requests.post(local.url, data=body, headers=headers, timeout=20).headers["Location"]
     seen = told(local, lambda picture: picture["latest"] and url.endswith(picture["latest"][0]["id"]))
     assert seen["latest"][0]["client"] == "127.0.0.1"
 

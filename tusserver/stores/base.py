@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from tusserver.protocol.refusals import BytesElsewhere
 from tusserver.protocol.upload import Kind, Status, Upload
@@ -176,7 +176,6 @@ class ByteWriter(Protocol):
         ...
 
 
-@runtime_checkable
 class PouringWriter(ByteWriter, Protocol):
     """A byte writer that can take bytes from a socket by itself, so that nobody has to carry them."""
 

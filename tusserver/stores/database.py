@@ -133,6 +133,24 @@ class Database:
                 return result
         return await self._do(work, writes=True)
 
+    def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What ``work`` returns or raises, in one transaction right here; None, and nothing has changed, where that
+        can't be."""
+        writer = self._writer
+        if not self._open or writer is None or not self._here.now:
+            return None
+
+        def transaction() -> T:
+            with _transaction(writer):
+                return work(writer)
+
+        try:
+            result = self._here.do(transaction)
+        except sqlite3.Error:  # most likely another process writes
+            return None
+        self._count()
+        return result
+
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:
             raise StoreUnavailable

@@ -34,6 +34,16 @@ def explaining() -> Iterator[None]:
         raise explained(error) from error
 
 
+@contextmanager
+def opened(path: Path | str, flags: int) -> Iterator[int]:
+    """An open file's descriptor, closed at the end."""
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def copy_range(source: int, target: int, start: int, at: int, size: int) -> int:
     """Copy up to ``size`` bytes between two open files, in the kernel where it can; returns how many."""
     try:
