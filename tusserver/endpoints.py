@@ -164,6 +164,8 @@ class Uploads:
         caller = self._caller(exchange)
         match command:
             case Create():
+                if caller is NOBODY:
+                    caller = Caller(client=exchange.client)
                 created = await self._engine.create(command, exchange.body, caller)
                 self._note(exchange, created.upload, since=0)
                 return created
