@@ -18,6 +18,8 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.admin import Admin
+from tusserver.admin_token import AdminToken, TooManyGuesses, slow_down
+from tusserver.bulletin import Board
 from tusserver.cors import Cors
 from tusserver.dashboard.access import Access
 from tusserver.dashboard.feed import Feed
@@ -53,16 +55,25 @@ class TusApp(Starlette):
         self.recent = Recent()
         self.engine = build_engine(settings, hooks, self.metrics, mongo_client)
         self.sweeper = build_sweeper(settings, self.engine.sessions, self.engine.storage, self.metrics)
-        self.feed = Feed(self.engine.sessions, self.recent, pod=pod())
+        self.board = Board(
+            self.engine.sessions, self.recent, holder=self.engine.holder, receiving=self.engine.receiving
+        )
+        self.feed = Feed(self.engine.sessions, self.board)
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._origin = Origin(settings.public_url, settings.trusted_proxies)
         base = settings.base_path.rstrip("/")
         self._below = _Below(base, self._receive_uploads)
         self._uploads = self._endpoint(base)
         routes = self._routes(base)
         self._overlaps = any(f"{getattr(route, 'path', '')}/".startswith(f"{base}/") for route in routes)
-        super().__init__(routes=[*routes, self._below], lifespan=lambda app: self.running())
+        super().__init__(
+            routes=[*routes, self._below],
+            exception_handlers={TooManyGuesses: slow_down},
+            lifespan=lambda app: self.running(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Uploads go past Starlette's routing and error handling, which they do not need, unless somebody has added
@@ -83,6 +94,8 @@ class TusApp(Starlette):
             if self._sweeping is None:
                 await self.engine.start()
                 self._sweeping = asyncio.create_task(self.sweeper.run())
+                if self.settings.dashboard:
+                    self._telling = asyncio.create_task(self.board.run())
 
     def begin_drain(self) -> None:
         """Refuse more work from now on, and have what is being received saved and answered (``ShuttingDown``), so
@@ -94,6 +107,8 @@ class TusApp(Starlette):
     async def stop(self) -> None:
         """Drain, and stop everything; stopping what never started is fine."""
         self.feed.close()
+        if self._telling is not None:
+            self._telling.cancel()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await self.engine.stop()
@@ -115,19 +130,21 @@ class TusApp(Starlette):
         ]
         if self.settings.metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
-        if self.settings.admin_token is not None:
-            routes += Admin(self.engine, self.settings.admin_token).routes()
+        named = self.settings.admin_token
+        token = None if named is None else AdminToken(named, self._origin.client)
+        if token is not None:
+            routes += Admin(self.engine, token).routes()
         if self.settings.dashboard:
-            routes += Dashboard(self.engine, self.feed, self._access()).routes()
+            routes += Dashboard(self.engine, self.feed, self._access(token)).routes()
         # uploads at the root leave no room for it
         if self.settings.page and base:
             routes += Page(base, self.settings.public_url).routes()
         return routes
 
-    def _access(self) -> Access:
+    def _access(self, token: AdminToken | None) -> Access:
         settings = self.settings
         proxied = settings.public_url is not None or bool(settings.trusted_proxies)
-        return Access(settings.admin_token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
+        return Access(token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
 
     async def _receive_uploads(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._sweeping is None:
@@ -140,7 +157,7 @@ class TusApp(Starlette):
         return Uploads(
             self.engine,
             [Tus1(max_size=settings.max_size, max_metadata=settings.max_metadata, expires=expires)],
-            origin=Origin(settings.public_url, settings.trusted_proxies),
+            origin=self._origin,
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=self.metrics,
             recent=self.recent,

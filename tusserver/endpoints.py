@@ -75,6 +75,7 @@ class Uploads:
         inline_types: frozenset[str] | None,
     ) -> None:
         self._engine = engine
+        engine.made = recent.receiving  # not only once the body that came along has ended
         self._dialects = dialects
         self._origin = origin
         self._cors = cors
@@ -163,9 +164,10 @@ class Uploads:
         caller = self._caller(exchange)
         match command:
             case Create():
+                if caller is NOBODY:
+                    caller = Caller(client=exchange.client)
                 created = await self._engine.create(command, exchange.body, caller)
                 self._note(exchange, created.upload, since=0)
-                self._recent.receiving(created.upload.id, exchange.client)
                 return created
             case Append():
                 exchange.upload_id = command.upload_id

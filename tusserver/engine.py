@@ -48,8 +48,8 @@ class _Complete(Exception):
 class Engine:
     """Uploads, carried out. One engine per process and event loop. ``heard``: whether some hook is told who asks.
 
-    ``holder`` names this process in the sessions. ``max_bodies`` bounds the bodies that are received at once.
-    ``clock`` is seconds since the epoch. Every method that takes a command may raise any Refusal.
+    ``holder`` names this process in the sessions. ``max_bodies`` bounds the bodies received at once. ``clock`` is
+    seconds since the epoch. ``made`` is told of new uploads and their clients. Every command may raise any Refusal.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class Engine:
     ) -> None:
         self.sessions = sessions
         self.storage = storage
+        self.holder = holder
+        self.made: Callable[[str, str], None] = lambda upload_id, client: None
         self.draining = False
         self.heard = hooks != Hooks()
         self._limits = limits
@@ -77,6 +79,7 @@ class Engine:
         self._bodies = 0
         self.place = Place(sessions, storage)
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
+        self.receiving = self._leases.held
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
         self._prompt = Prompt.over(sessions, storage, holder=holder, limits=limits, clock=clock)
         self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
@@ -126,7 +129,7 @@ class Engine:
             await self.place.claim()
         if command.concat is not None and command.concat.kind is Kind.FINAL:
             return Created(upload=await self._create_final(command, command.concat, caller))
-        upload = rules.created(command, upload_id=_new_id(), limits=self._limits, now=self._clock())
+        upload = rules.created(command, upload_id=secrets.token_hex(16), limits=self._limits, now=self._clock())
         upload = upload.placed(self.storage.place)
         upload = await self._as_allowed(upload, caller)
         await self._check_room(upload.length)
@@ -135,6 +138,7 @@ class Engine:
             made = self._create_at_once(upload, append, body)
             if made is None:
                 return await self._create_with(upload, append, body, caller)
+            self.made(made.id, caller.client)
             await self._receiver.counted(made, made.offset, caller)
             return Created(upload=made, received=True)
         if command.body is not None:
@@ -248,6 +252,7 @@ class Engine:
         return draft if change is None else change.applied_to(draft)
 
     async def _note_creation(self, upload: Upload, caller: Caller) -> None:
+        self.made(upload.id, caller.client)
         self._metrics.created()
         await tell(self._hooks.post_create, lambda: self._receiver.event(upload, caller))
 
@@ -293,7 +298,3 @@ class Engine:
         finally:
             self._bodies -= 1
             self._metrics.bodies(self._bodies)
-
-
-def _new_id() -> str:
-    return secrets.token_hex(16)

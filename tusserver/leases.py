@@ -53,6 +53,10 @@ class Leases:
             hold.interrupt(reason())
         return holds
 
+    def held(self) -> list[str]:
+        """The ids of the uploads that are held here, those that were taken last at the end."""
+        return list(self._holds)
+
     @property
     def awaited(self) -> int:
         """Bytes that the uploads held here are still to receive, where their lengths are known."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.sessions import an_upload, found, started
+from tests.stores.sessions import Clock, an_upload, found, started
 from tusserver.protocol.refusals import StorageFull, StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import TOMBSTONES, Kind, Status, Upload
 from tusserver.stores import database
@@ -325,3 +325,13 @@ async def test_a_damaged_database_is_unavailable(path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="is damaged") as refused:
             await store.get("u1")
     assert isinstance(refused.value.__cause__, sqlite3.DatabaseError)
+
+
+async def test_notes_that_have_run_out_are_not_kept(path: Path) -> None:
+    clock = Clock()
+    async with started(store := SqliteSessions(path, clock=clock)):
+        for number in range(20):
+            await store.pin("errors", f"pod-{number}", "text", 5)
+            clock.now += 1
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT COUNT(*) FROM notes").fetchone() == (5,)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.base import Conflict, Query, Tally, polled
+from tusserver.stores.base import Conflict, Query, Tally, check_note, polled
 from tusserver.stores.documents import as_stored
 from tusserver.stores.findings import Finding, warning
 from tusserver.stores.prompt import Register
@@ -42,6 +42,7 @@ class MemorySessions:
         self._clock = clock
         self._uploads: dict[str, Upload] = {}
         self._place: str | None = None
+        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -103,6 +104,18 @@ class MemorySessions:
     async def claimed_place(self) -> str | None:
         """See ``SessionStore``."""
         return self._place
+
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        check_note(text)
+        now = self._clock()
+        self._notes = {key: note for key, note in self._notes.items() if note[1] > now}
+        self._notes[board, name] = (text, now + seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        now = self._clock()
+        return {name: text for (on, name), (text, until) in self._notes.items() if on == board and until > now}
 
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""

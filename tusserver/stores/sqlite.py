@@ -15,6 +15,7 @@ import orjson
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
+from tusserver.stores import sqlite_notes
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document
@@ -119,6 +120,14 @@ class SqliteSessions:
         row = await self._database.read(lambda connection: connection.execute(said).fetchone())
         return None if row is None else str(row[0])
 
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        await sqlite_notes.pin(self._database, board, name, text, now=self._clock(), seconds=seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        return await sqlite_notes.pinned(self._database, board, now=self._clock())
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         check = "PRAGMA quick_check(1)"
@@ -174,6 +183,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"The session database {path} was made by a newer version of the server "
             f"(schema {found}; this one knows {SCHEMA_VERSION}): run that version."
         )
-    for statement in SCHEMA:
+    for statement in (*SCHEMA, sqlite_notes.SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
