@@ -129,6 +129,7 @@ def _etag(upload: Upload) -> str:
     return f'"{upload.id}-{upload.offset}"'
 
 
+@lru_cache(512)
 def content_disposition(name: str | None, *, inline: bool) -> str:
     """``Content-Disposition`` (RFC 6266), with the name for old clients and, where that loses something, the real one
     (RFC 8187)."""

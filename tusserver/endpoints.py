@@ -251,17 +251,18 @@ class Uploads:
             )
         if not log.isEnabledFor(logging.INFO):
             return
-        fields = {
-            "upload": exchange.upload_id,
-            "status": status,
-            "outcome": exchange.code or "ok",
-            "since": exchange.since,
-            "until": exchange.until,
-            "bytes": exchange.body.received or None,
-            "seconds": round(seconds, 4),
-            "client": exchange.client,
-        }
-        log.info(exchange.method, extra={key: value for key, value in fields.items() if value is not None})
+        fields: dict[str, Any] = {} if exchange.upload_id is None else {"upload": exchange.upload_id}
+        fields["status"] = status
+        fields["outcome"] = exchange.code or "ok"
+        if exchange.since is not None:
+            fields["since"] = exchange.since
+        if exchange.until is not None:
+            fields["until"] = exchange.until
+        if exchange.body.received:
+            fields["bytes"] = exchange.body.received
+        fields["seconds"] = int(seconds * 10_000) / 10_000
+        fields["client"] = exchange.client
+        log.info(exchange.method, extra=fields)
 
 
 def _internal_error() -> Response:

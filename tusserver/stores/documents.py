@@ -19,7 +19,8 @@ TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
-    times = {name: round(time, 3) for name in TIMES if (time := getattr(upload, name)) is not None}
+    # round() goes by way of a decimal string
+    times = {name: int(time * 1000 + 0.5) / 1000 for name in TIMES if (time := getattr(upload, name)) is not None}
     timeline = upload.timeline
     if any([moment.at is None for moment in timeline]):
         timeline = tuple([moment if moment.at is not None else moment._replace(at=now) for moment in timeline])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -58,7 +59,7 @@ class SqliteSessions:
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return _found(await self._database.look_up(LOOK_UP, upload_id), self._clock())
+        return _remembered(_found(await self._database.look_up(LOOK_UP, upload_id))).but(as_of=self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
@@ -158,7 +159,8 @@ class _Register:
 
     def get(self, upload_id: str) -> Upload:
         """See ``Register``."""
-        return _found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone(), self._now)
+        document = _found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone())
+        return from_document(orjson.loads(document), self._now)
 
     def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``Register``."""
@@ -170,10 +172,16 @@ class _Register:
         return stored
 
 
-def _found(found: tuple[str] | None, now: float) -> Upload:
-    if found is None:
+def _found(row: tuple[str] | None) -> str:
+    if row is None:
         raise UploadNotFound
-    return from_document(orjson.loads(found[0]), now)
+    return row[0]
+
+
+@lru_cache(256)
+def _remembered(document: str) -> Upload:
+    """What is only asked for is mostly what it was the last time: a player fetches one upload in many ranges."""
+    return from_document(orjson.loads(document), 0.0)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
