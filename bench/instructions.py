@@ -3,8 +3,8 @@
     python -m bench.instructions [--sessions sqlite memory] [--durability page-cache]
 
 Runs the ASGI application in one process under valgrind, twice, with more requests the second time; the difference is
-what a request takes, the same in every run, whatever else the machine does. What the kernel and uvicorn do for it is not
-in it.
+what a request takes, the same in every run, whatever else the machine does. What the kernel and uvicorn do for it is
+not in it.
 """
 
 from __future__ import annotations
