@@ -15,7 +15,7 @@ import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -63,9 +63,7 @@ def log_config(log_format: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"default": {"()": "tusserver.logs.formatter", "log_format": resolved(log_format)}},
-        "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "default"}
-        },
+        "handlers": {"stderr": {"class": "tusserver.logs.Lines", "stream": "ext://sys.stderr", "formatter": "default"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "tusserver": {**through, "level": threshold},
@@ -86,6 +84,18 @@ def resolved(log_format: str) -> str:
 def formatter(log_format: str) -> logging.Formatter:
     """The formatter for ``console`` or ``json``."""
     return JsonLines() if log_format == "json" else ProcessorFormatter(processors=_console())
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes a line in one go, which needs no lock, to a stream that passes each line on by itself, as stderr does."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """See ``logging.Handler``."""
+        try:
+            self.stream.write(f"{self.format(record)}\n")
+        except Exception:
+            self.handleError(record)
+        return True
 
 
 class JsonLines(logging.Formatter):
