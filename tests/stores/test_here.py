@@ -17,7 +17,7 @@ from tests.stores.sessions import an_upload
 from tusserver.protocol.refusals import StorageFull
 from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
-from tusserver.stores.here import PAUSE, SLOW, Here
+from tusserver.stores.here import PAUSE, QUICK, SLOW, Here
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -45,8 +45,23 @@ def test_after_slow_work_threads_do_it_for_a_while() -> None:
     assert here.do(lambda: clock.pass_by(SLOW / 2)) == "done"
     assert here.now
     here.do(lambda: clock.pass_by(SLOW * 2))
+    assert here.there(lambda: "done") == "done"
     assert not here.now
     clock.pass_by(PAUSE)
+    assert here.now
+
+
+def test_threads_do_it_until_it_is_quick_again() -> None:
+    clock = Clock()
+    here = Here(True, clock)
+    here.do(lambda: clock.pass_by(SLOW * 2))
+    clock.pass_by(PAUSE)
+    assert not here.now
+    here.there(lambda: clock.pass_by(QUICK * 2))
+    here.there(lambda: "quick", "of another kind")
+    clock.pass_by(PAUSE)
+    assert not here.now
+    here.there(lambda: clock.pass_by(QUICK / 2))
     assert here.now
 
 

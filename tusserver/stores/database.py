@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -174,7 +175,8 @@ class Database:
         self._tell(connected.hand_over)
         with contextlib.closing(connection):
             for batch in self._batches():
-                _carry_out(connection, batch)
+                work = partial(_carry_out, connection, batch)
+                self._here.there(work) if any(job.writes for job in batch) else work()
                 self._tell(_hand_over, batch)
         self._tell(self._end)
 
@@ -211,6 +213,7 @@ class Database:
     def _connect_reader(self) -> sqlite3.Connection:
         reader = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         reader.execute("PRAGMA query_only = ON")
+        reader.execute("PRAGMA schema_version").fetchone()  # opens its files, here on the thread
         return reader
 
     def _connect_writer(self) -> sqlite3.Connection:

@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,10 +29,16 @@ from tusserver.stores.disk_layout import Layout, counted
 from tusserver.stores.disk_writer import DiskWriter
 from tusserver.stores.findings import Finding, ok, warning
 from tusserver.stores.here import Here
+from tusserver.stores.threads import Threads
+
+log = logging.getLogger("tusserver.storage")
 
 T = TypeVar("T")
 
 THREADS: Final = 16
+
+CLOSING: Final = 3.0
+"""Seconds that the end of the process waits for a disk that does not answer."""
 
 NEAR: Final = frozenset({"btrfs", "ext3", "ext4", "overlay", "tmpfs", "xfs"})
 """File systems that lie in this machine, where what goes into the page cache takes no time to speak of."""
@@ -50,7 +56,7 @@ class DiskBytes:
         self._layout = Layout(self._root)
         self._place = ""
         self._durable = durable
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._executor = Threads(THREADS, "disk")
         self._here = Here(False)
 
     async def start(self) -> None:
@@ -60,7 +66,8 @@ class DiskBytes:
 
     async def close(self) -> None:
         """See ``ByteStore``."""
-        await asyncio.to_thread(self._executor.shutdown)
+        if not await asyncio.to_thread(self._executor.end, CLOSING):
+            log.error("%s does not answer; what was asked of it last is not waited for", self._root)
 
     @property
     def place(self) -> str:
@@ -103,7 +110,8 @@ class DiskBytes:
         """See ``ByteStore``: the current token's file is filled with what earlier tokens' parts hold, and renamed."""
         check_place(upload, self._place)
         whole = all(part.token == upload.token for part in upload.parts)  # nothing has to be copied
-        await (self._briefly if whole else self._run)(lambda: self._finish(upload))
+        finishing = partial(self._finish, upload)
+        await (self._briefly("finish", finishing) if whole else self._run(finishing))
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``."""
@@ -137,7 +145,7 @@ class DiskBytes:
 
     async def room(self) -> int | None:
         """See ``ByteStore``."""
-        return await self._briefly(self._measure)
+        return await self._briefly("measure", self._measure)
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
@@ -158,11 +166,15 @@ class DiskBytes:
         """See ``ByteStore``."""
         await self._run(self._probe)
 
-    async def _briefly(self, work: Callable[[], T]) -> T:
+    async def _briefly(self, kind: str, work: Callable[[], T]) -> T:
         if self._here.now:
             with explaining():
-                return self._here.do(work)
-        return await self._run(work)
+                return self._here.do(work, kind)
+        self._here.elsewhere += 1
+        try:
+            return await self._run(partial(self._here.there, work, kind))
+        finally:
+            self._here.elsewhere -= 1
 
     # In a thread
 
