@@ -91,12 +91,16 @@ class Engine:
         self._services = [asyncio.create_task(service) for service in services]
 
     async def drain(self, seconds: float = 5.0) -> None:
-        """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown."""
+        """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown. One
+        whose store does not answer in time is not waited for; its lease runs out."""
         self.draining = True
-        ends = [hold.ended.wait() for hold in self._leases.interrupt(ShuttingDown)]
-        with contextlib.suppress(TimeoutError):
+        holds = self._leases.interrupt(ShuttingDown)
+        try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*ends)
+                await asyncio.gather(*(hold.ended.wait() for hold in holds))
+        except TimeoutError:
+            for hold in holds:
+                hold.trouble(StoreUnavailable())
 
     async def stop(self) -> None:
         """Drain, finish what goes on behind the answers, and close the stores."""

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.threads import Threads
 
 
@@ -48,12 +49,13 @@ def test_what_was_taken_is_done_before_the_end_and_nothing_is_taken_after() -> N
     gate.set()
     assert held.result(20) and last.result(20) == "5"
     assert threads.end(20)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(StoreUnavailable):
         threads.submit(str, 7)
 
 
 NEVER = """
 import threading
+from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.threads import Threads
 begun = threading.Event()
 threads = Threads(1, "some")

@@ -33,6 +33,9 @@ T = TypeVar("T")
 CHECKPOINT: Final = 1000
 """Changes made in the loop after which the thread moves the log into the database (SQLite does so every 1000 pages)."""
 
+CLOSING: Final = 5.0
+"""Seconds that closing waits for what is queued; a disk that hangs must not keep the process from ending."""
+
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
 
@@ -100,14 +103,16 @@ class Database:
         self._open = True
 
     async def close(self) -> None:
-        """Carry out what is queued, and disconnect."""
+        """Carry out what is queued, for CLOSING seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     connection.close()
             self._queue.put(None)
-            await self._ended
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    await self._ended
 
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises

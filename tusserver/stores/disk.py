@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 THREADS: Final = 16
 
-CLOSING: Final = 3.0
+CLOSING: Final = 1.0
 """Seconds that the end of the process waits for a disk that does not answer."""
 
 NEAR: Final = frozenset({"btrfs", "ext3", "ext4", "overlay", "tmpfs", "xfs"})

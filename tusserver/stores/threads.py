@@ -13,6 +13,8 @@ from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
+from tusserver.protocol.refusals import StoreUnavailable
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,11 +34,11 @@ class Threads(Executor):
         self._ended = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """See ``Executor``."""
+        """See ``Executor``. Raises StoreUnavailable once these threads have ended."""
         future: Future[T] = Future()
         with self._lock:
             if self._ended:
-                raise RuntimeError("These threads have ended.")
+                raise StoreUnavailable
             self._open += 1
             if len(self._threads) < min(self._open, self._count):
                 self._start()
