@@ -106,9 +106,6 @@ class Database:
         """Carry out what is queued, for CLOSING seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
             self._queue.put(None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSING):
@@ -178,7 +175,9 @@ class Database:
             self._tell(connected.hand_over)
             return
         self._tell(connected.hand_over)
-        with contextlib.closing(connection):
+        with contextlib.ExitStack() as connections:  # closed here: that looks at the files once more
+            for each in (connection, *filter(None, connected.result)):
+                connections.callback(each.close)
             for batch in self._batches():
                 work = partial(_carry_out, connection, batch)
                 self._here.there(work) if any(job.writes for job in batch) else work()
