@@ -1,7 +1,8 @@
 """``tusserver serve`` that also tells how long its event loop was held up: ``python -m tests.e2e.measured serve``.
 
 ``GET /stalls`` answers with the seconds of each time that the loop was late by more than LATE since it was last asked.
-With ``FUSE_IS_NEAR=1`` a file system in user space counts as one of this machine's own.
+With ``FUSE_IS_NEAR=1`` a file system in user space counts as one of this machine's own. With ``CLAIMS_ALL=1`` every
+body whose length is said goes from the socket into the file, however short.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tests.e2e.server import ServerProcess
-from tusserver import server
+from tusserver import connection, server
 from tusserver.app import TusApp
 from tusserver.cli import main
 from tusserver.hooks import Hooks
@@ -54,13 +55,17 @@ class MeasuredApp(TusApp):
 
 
 class MeasuredServer(ServerProcess):
-    """That, as a process. ``near``: whether a file system in user space counts as near."""
+    """That, as a process of one worker. ``near``: whether a file system in user space counts as near. ``claims_all``:
+    whether short bodies take the direct way too."""
 
     module = "tests.e2e.measured"
 
-    def __init__(self, directory: Path, settings: dict[str, object], *, near: bool = False) -> None:
+    def __init__(
+        self, directory: Path, settings: dict[str, object], *, near: bool = False, claims_all: bool = False
+    ) -> None:
         super().__init__(directory, settings)
-        self.environment |= {"PYTHONPATH": str(ROOT), "FUSE_IS_NEAR": "1" if near else ""}
+        told = {"FUSE_IS_NEAR": near, "CLAIMS_ALL": claims_all}
+        self.environment |= {"PYTHONPATH": str(ROOT), **{name: "1" for name, said in told.items() if said}}
 
     def stalls(self) -> list[float]:
         """Seconds by which the event loop was late, each time, since this was last asked."""
@@ -79,4 +84,6 @@ if __name__ == "__main__":
     vars(server)["create_app"] = measured
     if os.environ.get("FUSE_IS_NEAR"):
         vars(disk)["NEAR"] = disk.NEAR | {"fuse"}
+    if os.environ.get("CLAIMS_ALL"):
+        vars(connection)["WORTH_CLAIMING"] = 1
     main()
