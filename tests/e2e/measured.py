@@ -2,7 +2,7 @@
 
 ``GET /stalls`` answers with the seconds of each time that the loop was late by more than LATE since it was last asked.
 With ``FUSE_IS_NEAR=1`` a file system in user space counts as one of this machine's own. With ``CLAIMS_ALL=1`` every
-body whose length is said goes from the socket into the file, however short.
+body whose length is said goes from the socket into the file, however short. With ``NO_SPLICE=1`` the kernel refuses to.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import requests
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from tests.e2e.seccomp import forbid_splice
 from tests.e2e.server import ServerProcess
 from tusserver import connection, server
 from tusserver.app import TusApp
@@ -56,15 +57,21 @@ class MeasuredApp(TusApp):
 
 class MeasuredServer(ServerProcess):
     """That, as a process of one worker. ``near``: whether a file system in user space counts as near. ``claims_all``:
-    whether short bodies take the direct way too."""
+    whether short bodies take the direct way too. ``no_splice``: whether the kernel refuses that way."""
 
     module = "tests.e2e.measured"
 
     def __init__(
-        self, directory: Path, settings: dict[str, object], *, near: bool = False, claims_all: bool = False
+        self,
+        directory: Path,
+        settings: dict[str, object],
+        *,
+        near: bool = False,
+        claims_all: bool = False,
+        no_splice: bool = False,
     ) -> None:
         super().__init__(directory, settings)
-        told = {"FUSE_IS_NEAR": near, "CLAIMS_ALL": claims_all}
+        told = {"FUSE_IS_NEAR": near, "CLAIMS_ALL": claims_all, "NO_SPLICE": no_splice}
         self.environment |= {"PYTHONPATH": str(ROOT), **{name: "1" for name, said in told.items() if said}}
 
     def stalls(self) -> list[float]:
@@ -86,4 +93,6 @@ if __name__ == "__main__":
         vars(disk)["NEAR"] = disk.NEAR | {"fuse"}
     if os.environ.get("CLAIMS_ALL"):
         vars(connection)["WORTH_CLAIMING"] = 1
+    if os.environ.get("NO_SPLICE"):
+        forbid_splice()
     main()

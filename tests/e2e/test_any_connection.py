@@ -82,11 +82,13 @@ def whole(wire: Wire, model: Model, chance: random.Random) -> None:
 
 
 def in_chunks(wire: Wire, model: Model, chance: random.Random) -> None:
-    """A body whose length is not said."""
+    """A body whose length is not said, perhaps with its checksum behind it."""
     size = chance.randint(1, len(model.rest))
-    wire.send(model.head())
+    trails = chance.random() < 0.5
+    wire.send(model.head(*["Trailer: Upload-Checksum"] * trails))
+    trailer = f"Upload-Checksum: {checksum('sha256', model.rest[:size])}\r\n" * trails
     sizes = [chance.randint(1, 60_000) for _ in range(9)]
-    send_in_pieces(wire, chunked(model.rest[:size], sizes) + b"0\r\n\r\n", chance)
+    send_in_pieces(wire, chunked(model.rest[:size], sizes) + f"0\r\n{trailer}\r\n".encode(), chance)
     assert wire.read().status == 204
     model.low = model.high = model.low + size
 
