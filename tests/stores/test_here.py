@@ -169,9 +169,9 @@ async def test_the_log_is_moved_into_the_database(tmp_path: Path, monkeypatch: p
     store = SqliteSessions(tmp_path / "s.db", durable=False)
     await store.start()
     upload = await store.create(an_upload("a"))
-    for _ in range(1000):
+    for _ in range(2500):  # a page each
         upload = await store.swap(upload, upload.placed(str(upload.version)))
         await store.ping()  # on the thread, behind the checkpoint
     pages = (tmp_path / "s.db-wal").stat().st_size / 4096
-    assert pages < 500
+    assert pages < 1500  # the thread itself, which writes where that is slow here, moves them each 1000
     await store.close()
