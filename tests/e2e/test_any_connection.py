@@ -112,10 +112,13 @@ def begun(wire: Wire, model: Model, chance: random.Random) -> int:
 
 
 def cut(wire: Wire, model: Model, chance: random.Random) -> None:
-    """FIN in the middle: what arrived is kept, all of it."""
+    """FIN in the middle: what arrived is kept, all of it; but of what is encrypted, the event loop's TLS throws away at
+    the end what it has not decrypted yet."""
     size = begun(wire, model, chance)
     wire.close()
-    model.low = model.high = model.low + size
+    model.high = model.low + size
+    if not isinstance(wire.raw, ssl.SSLSocket):
+        model.low = model.high
 
 
 def half_closed(wire: Wire, model: Model, chance: random.Random) -> None:
