@@ -2,8 +2,8 @@
 
     python -m bench [--size MIB] [--requests N] [--rounds N] [--only WORDS] [--directory DIR] [--out FILE]
 
-Runs everything in interleaved rounds, so that a drift of the machine hits all servers alike; prints medians beside the
-best peer's and nginx's, and writes all figures as JSON, and a chart.
+Runs everything in interleaved rounds, so that a drift of the machine hits all servers alike; prints medians beside
+those of tusd, of the best other peer and of nginx, and writes all figures as JSON, and a chart.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from conformance.peers import PEERS
 
 OURS: Final = "tusserver"
 LIMIT: Final = "nginx PUT, 1 MiB buffer"
+TUSD: Final = "tusd"
 SINK: Final = "nothing but the load (a sink)"
 
 
@@ -87,27 +88,28 @@ def medians(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def table(samples: Sequence[Sample]) -> str:
-    """The medians as Markdown, with each rate beside the best peer's and nginx's."""
+    """The medians as Markdown, with each rate beside tusd's, the best other peer's and nginx's."""
     lines: list[str] = []
     middle = medians(samples)
     for workload in dict.fromkeys(sample.workload for sample in middle):
         own = [sample for sample in middle if sample.workload == workload]
-        peers = [sample.rate for sample in own if sample.server in PEERS]
-        limits = [sample.rate for sample in own if sample.server == LIMIT]
+        rates = {sample.server: sample.rate for sample in own}
+        others = [rate for server, rate in rates.items() if server in PEERS and server != TUSD]
         per = "GB" if own[0].unit == "bytes" else "1000"
         unit = "MB/s" if own[0].unit == "bytes" else "requests/s"
         lines += [
             "",
             f"**{workload}**",
             "",
-            f"| server | {unit} | : best peer | : nginx | CPU s/{per} | of the load | p50 ms | p99 ms |",
+            f"| server | {unit} | : tusd | : best other peer | : nginx | CPU s/{per} | of the load | p50 ms | p99 ms |",
         ]
-        lines.append("|---|---:|---:|---:|---:|---:|---:|---:|")
+        lines.append("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
         for each in sorted(own, key=lambda sample: -sample.rate):
             figures = (
                 f"{each.rate:,.0f}",
-                f"{each.rate / max(peers):.2f}" if peers else "",
-                f"{each.rate / limits[0]:.2f}" if limits else "",
+                _said(each.rate / rates[TUSD] if TUSD in rates else None, 2),
+                _said(each.rate / max(others) if others else None, 2),
+                _said(each.rate / rates[LIMIT] if LIMIT in rates else None, 2),
                 f"{each.cpu:.2f}",
                 _said(each.load, 2),
                 f"{each.median:,.2f}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 import shutil
 import subprocess
 import sys
@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser
+import requests
+from playwright.sync_api import Browser, Page
 
 from tests.chromium import launched
-from tests.e2e.server import ServerProcess, metadata, wait_for
+from tests.e2e.server import TUS, ServerProcess, metadata, wait_for
 from tests.page.browsing import Network, arrived, pick
 
 OUT = Path(__file__).parent.parent / "docs" / "screenshots"
@@ -24,13 +25,21 @@ LOOKS: dict[str, dict[str, Any]] = {
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "phone": {"viewport": PHONE, "color_scheme": "light"},
 }
+SKY = "gradients=size=640x360:rate=25:seed=7:speed=0.01:nb_colors=4:c0=0x1f2a44:c1=0xa33b13:c2=0xf2b66d:c3=0x3f6f78"
 SCENES = {
     "fractal.webm": "mandelbrot=size=640x360:rate=5",
-    "colours.webm": "gradients=size=640x360:rate=25,noise=alls=30:allf=t",
+    # the grain keeps it from being too small to be seen on its way
+    "evening sky.webm": f"{SKY},format=yuv420p,noise=c0s=16:c0f=t",
 }
 SLOW = 60_000  # bytes per second
-SENT = {"beach.mp4": 48_000_000, "interview, second take.mov": 30_000_000, "drone over the bay.mp4": 12_000_000}
-SECONDS = 20
+ARRIVED = {"graduation.mp4": 3_400_000, "lecture 12.mp4": 5_200_000, "rough cut v3.mov": 2_100_000}
+UNDERWAY = {
+    "beach.mp4": (48_000_000, 0.9),
+    "interview, second take.mov": (30_000_000, 0.6),
+    "drone.mp4": (12_000_000, 0.3),
+}
+"""Bytes that are sent, and which share of the upload they are."""
+SECONDS = 45
 
 
 def main() -> int:
@@ -43,15 +52,16 @@ def main() -> int:
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, launched(chromium) as browser:
         directory = Path(place)
+        (directory / "dashboard").mkdir()
         videos = [filmed(directory / name, scene) for name, scene in SCENES.items()]
         server = ServerProcess(directory, {})
         server.start()
         try:
             for name, look in LOOKS.items():
                 photographed(browser, server, videos, f"page-{name}", look)
-            watched(browser, server)
         finally:
             server.stop()
+        watched(browser, directory / "dashboard")
     return 0
 
 
@@ -79,25 +89,51 @@ def photographed(browser: Browser, server: ServerProcess, videos: list[Path], na
     context.close()
 
 
-def watched(browser: Browser, server: ServerProcess) -> None:
-    """The dashboard in each look, while three uploads go on and after one has gone wrong."""
-    pages = {name: browser.new_context(**look).new_page() for name, look in LOOKS.items()}
-    for page in pages.values():
-        page.goto(f"{server.origin}/dashboard")
-        page.get_by_text("Live").first.wait_for()
-    server.head(f"{server.url}/{'0' * 32}")
-    with contextlib.ExitStack() as stack:
-        sending = []
-        for name, size in SENT.items():
-            url = server.create(2 * size, **{"Upload-Metadata": metadata(filename=name)})
-            sending.append(stack.enter_context(server.opened_patch(url, 0, 2 * size)))
-        for number in range(SECONDS):
-            for raw, size in zip(sending, SENT.values(), strict=True):
-                raw.sendall(bytes(size // SECONDS * (1 + number % 3) // 2))
-            pages["desktop"].wait_for_timeout(1000)
+def watched(browser: Browser, directory: Path) -> None:
+    """The dashboard in each look: uploads go on, others have arrived, and some things have gone wrong."""
+    server = ServerProcess(directory, {})
+    server.start()
+    try:
+        pages = {name: browser.new_context(**look).new_page() for name, look in LOOKS.items()}
+        for page in pages.values():
+            page.goto(f"{server.origin}/dashboard")
+            page.get_by_text("Live").first.wait_for()
+        for name, size in ARRIVED.items():
+            server.patch(named(server, name, size), 0, bytes(size))
+        gone_wrong(server)
+        underway(server, pages["desktop"])
         for name, page in pages.items():
             page.screenshot(path=OUT / f"dashboard-{name}.png", full_page=True)
             page.context.close()
+    finally:
+        server.stop()
+
+
+def named(server: ServerProcess, name: str, length: int) -> str:
+    """A new upload of that name."""
+    return server.create(length, **{"Upload-Metadata": metadata(filename=name)})
+
+
+def gone_wrong(server: ServerProcess) -> None:
+    """A client that is behind, one that asks for what has never been, and an upload that was given up."""
+    url = named(server, "wrong take.mp4", 800_000)
+    server.patch(url, 0, bytes(300_000))
+    server.patch(url, 0, bytes(300_000))
+    requests.delete(url, headers=TUS, timeout=20)
+    server.head(f"{server.url}/{'0' * 32}")
+
+
+def underway(server: ServerProcess, page: Page) -> None:
+    """Send for a while, unevenly, and leave the uploads as they are then."""
+    sending = []
+    for name, (size, share) in UNDERWAY.items():
+        length = round(size / share)
+        sending.append((server.opened_patch(named(server, name, length), 0, length), size))
+    for number in range(SECONDS):
+        pace = 0.6 + 0.4 * math.sin(number / 6)
+        for raw, size in sending:
+            raw.sendall(bytes(round(size / SECONDS * pace / 0.6)))
+        page.wait_for_timeout(1000)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,12 @@ def test_medians_and_ratios() -> None:
         return Sample(server=server, workload="w", unit="bytes", rate=rate, cpu=1.0, load=1.0, median=1.0, slow=1.0)
 
     samples = [sample(name, rate) for name, rates in RATES.items() for rate in rates]
-    assert {each.server: each.rate for each in medians(samples)} == {"tusserver": 30.0, "tuspyserver": 10.0}
-    assert "| tusserver | 30 | 3.00 |" in table(samples)
+    assert {each.server: each.rate for each in medians(samples)} == {
+        "tusserver": 30.0,
+        "tuspyserver": 10.0,
+        "tusd": 40.0,
+    }
+    assert "| tusserver | 30 | 0.75 | 3.00 |" in table(samples)
 
 
 def test_percentiles_stay_within_what_was_measured() -> None:
@@ -59,4 +63,4 @@ def test_nothing_measured_is_no_success(tmp_path: Path) -> None:
     assert not (tmp_path / "figures.json").exists()
 
 
-RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0]}
+RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0], "tusd": [40.0, 40.0, 50.0]}

@@ -5,7 +5,6 @@ It reads the session store and disturbs no upload. Whichever server is asked, it
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tusserver import records
+from tusserver.admin_token import AdminToken
 from tusserver.engine import Engine
 from tusserver.leases import unlocked
 from tusserver.protocol.headers import is_upload_id
@@ -91,11 +91,11 @@ async def answered(work: Callable[[Request], Awaitable[Answer]], request: Reques
 
 
 class Admin:
-    """The routes. ``token``: what ``Authorization: Bearer`` has to bring."""
+    """The routes. ``token``: what ``Authorization: Bearer`` has to bring; they raise TooManyGuesses."""
 
-    def __init__(self, engine: Engine, token: str) -> None:
+    def __init__(self, engine: Engine, token: AdminToken) -> None:
         self._operations = Operations(engine)
-        self._token = token.encode()
+        self._token = token
 
     def routes(self) -> list[Route]:
         """What to mount at the root."""
@@ -110,7 +110,7 @@ class Admin:
 
     def _answering(self, work: Callable[[Request], Awaitable[Answer]]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if not self._allowed(request):
+            if not self._token.borne_by(request):
                 headers = {"WWW-Authenticate": "Bearer"}
                 return json_answer(
                     said("unauthorized", "Send Authorization: Bearer and the admin token."), 401, headers
@@ -118,15 +118,6 @@ class Admin:
             return await answered(work, request)
 
         return endpoint
-
-    def _allowed(self, request: Request) -> bool:
-        return bears(request, self._token)
-
-
-def bears(request: Request, token: bytes) -> bool:
-    """Whether the request brings the token as ``Authorization: Bearer``."""
-    scheme, _, brought = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(brought.strip().encode(), token)
 
 
 def _query(request: Request) -> tuple[Query, int]:

@@ -18,6 +18,8 @@ from starlette.routing import BaseRoute, Match, NoMatchFound, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tusserver.admin import Admin
+from tusserver.admin_token import AdminToken, TooManyGuesses, slow_down
+from tusserver.bulletin import Board
 from tusserver.cors import Cors
 from tusserver.dashboard.access import Access
 from tusserver.dashboard.feed import Feed
@@ -53,24 +55,35 @@ class TusApp(Starlette):
         self.recent = Recent()
         self.engine = build_engine(settings, hooks, self.metrics, mongo_client)
         self.sweeper = build_sweeper(settings, self.engine.sessions, self.engine.storage, self.metrics)
-        self.feed = Feed(self.engine.sessions, self.recent, pod=pod())
+        self.board = Board(
+            self.engine.sessions, self.recent, holder=self.engine.holder, receiving=self.engine.receiving
+        )
+        self.feed = Feed(self.engine.sessions, self.board)
         self._starting = asyncio.Lock()
         self._sweeping: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._origin = Origin(settings.public_url, settings.trusted_proxies)
         base = settings.base_path.rstrip("/")
-        self._below = _Below(base, _Started(self, self._uploads(base)))
+        self._below = _Below(base, self._receive_uploads)
+        self._uploads = self._endpoint(base)
         routes = self._routes(base)
         self._overlaps = any(f"{getattr(route, 'path', '')}/".startswith(f"{base}/") for route in routes)
-        super().__init__(routes=[*routes, self._below], lifespan=lambda app: self.running())
+        super().__init__(
+            routes=[*routes, self._below],
+            exception_handlers={TooManyGuesses: slow_down},
+            lifespan=lambda app: self.running(),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Uploads go past Starlette's routing and error handling, which they do not need, unless somebody has added
         middleware."""
-        if not self._overlaps and not self.user_middleware:
-            match, found = self._below.matches(scope)
-            if match is Match.FULL:
-                scope.update({"app": self, **found})
-                return await self._below.handle(scope, receive, send)
+        if not self._overlaps and not self.user_middleware and scope["type"] == "http":
+            upload_id = self._below.upload_id(scope)
+            if upload_id is not None:
+                scope["app"] = self
+                scope["path_params"] = {"upload_id": upload_id}
+                return await self._receive_uploads(scope, receive, send)
         await super().__call__(scope, receive, send)
 
     async def start(self) -> None:
@@ -81,6 +94,8 @@ class TusApp(Starlette):
             if self._sweeping is None:
                 await self.engine.start()
                 self._sweeping = asyncio.create_task(self.sweeper.run())
+                if self.settings.dashboard:
+                    self._telling = asyncio.create_task(self.board.run())
 
     def begin_drain(self) -> None:
         """Refuse more work from now on, and have what is being received saved and answered (``ShuttingDown``), so
@@ -92,6 +107,8 @@ class TusApp(Starlette):
     async def stop(self) -> None:
         """Drain, and stop everything; stopping what never started is fine."""
         self.feed.close()
+        if self._telling is not None:
+            self._telling.cancel()
         if self._sweeping is not None:
             self._sweeping.cancel()
             await self.engine.stop()
@@ -113,27 +130,34 @@ class TusApp(Starlette):
         ]
         if self.settings.metrics:
             routes.append(Route("/metrics", self._metrics, methods=["GET"]))
-        if self.settings.admin_token is not None:
-            routes += Admin(self.engine, self.settings.admin_token).routes()
+        named = self.settings.admin_token
+        token = None if named is None else AdminToken(named, self._origin.client)
+        if token is not None:
+            routes += Admin(self.engine, token).routes()
         if self.settings.dashboard:
-            routes += Dashboard(self.engine, self.feed, self._access()).routes()
+            routes += Dashboard(self.engine, self.feed, self._access(token)).routes()
         # uploads at the root leave no room for it
         if self.settings.page and base:
             routes += Page(base, self.settings.public_url).routes()
         return routes
 
-    def _access(self) -> Access:
+    def _access(self, token: AdminToken | None) -> Access:
         settings = self.settings
         proxied = settings.public_url is not None or bool(settings.trusted_proxies)
-        return Access(settings.admin_token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
+        return Access(token, proxied=proxied, secure=(settings.public_url or "").startswith("https:"))
 
-    def _uploads(self, base: str) -> Uploads:
+    async def _receive_uploads(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._sweeping is None:
+            await self.start()
+        await self._uploads(scope, receive, send)
+
+    def _endpoint(self, base: str) -> Uploads:
         settings = self.settings
         expires = settings.expire_after is not None or settings.expire_completed_after is not None
         return Uploads(
             self.engine,
             [Tus1(max_size=settings.max_size, max_metadata=settings.max_metadata, expires=expires)],
-            origin=Origin(settings.public_url, settings.trusted_proxies),
+            origin=self._origin,
             cors=Cors(settings.cors_origins, settings.cors_credentials),
             metrics=self.metrics,
             recent=self.recent,
@@ -163,16 +187,20 @@ class _Below(BaseRoute):
 
     def __init__(self, base: str, app: ASGIApp) -> None:
         self._base = base
+        self._below = f"{base}/"
         self._app = app
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path is the base path or below it; what is below is the path parameter ``upload_id``."""
-        if scope["type"] != "http":
-            return Match.NONE, {}
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        if path == self._base or path.startswith(self._base + "/"):
-            return Match.FULL, {"path_params": {"upload_id": path[len(self._base) + 1 :]}}
-        return Match.NONE, {}
+        upload_id = self.upload_id(scope) if scope["type"] == "http" else None
+        return (Match.NONE, {}) if upload_id is None else (Match.FULL, {"path_params": {"upload_id": upload_id}})
+
+    def upload_id(self, scope: Scope) -> str | None:
+        """What is below the base path in this request's path; None where it is another path."""
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith(self._below):
+            return path[len(self._below) :]
+        return "" if path == self._base else None
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
         """There are no names here."""
@@ -181,18 +209,6 @@ class _Below(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand the request over."""
         await self._app(scope, receive, send)
-
-
-class _Started:
-    """Uploads that start the application first, where nobody has."""
-
-    def __init__(self, app: TusApp, uploads: Uploads) -> None:
-        self._app = app
-        self._uploads = uploads
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app.start()
-        await self._uploads(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None, hooks: Hooks | None = None, *, mongo_client: Any = None) -> TusApp:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from functools import cache, cached_property
+from typing import Any, Protocol, cast
 
-from tusserver.protocol.commands import Body, Checksum
+from tusserver.digest import cut
+from tusserver.protocol.commands import Checksum
 from tusserver.protocol.refusals import BodyTimeout, ClientGone, Refusal
 from tusserver.stores.base import ByteWriter, PouringWriter
 
@@ -55,7 +56,11 @@ class Claim:
 
 
 class Direct(Protocol):
-    """A server's offer to let go of a body."""
+    """A server's offer to hand over a body otherwise than by ``receive``."""
+
+    def whole(self) -> bytes | None:
+        """The body, where all of it has arrived; None, and nothing has happened, where more is to come."""
+        ...
 
     def claim(self) -> Claim | None:
         """Stop reading, and hand over the body; None where that can't be or is not worth it. A client that waits for
@@ -67,7 +72,7 @@ class RequestBody:
     """The body of one request.
 
     ``idle_timeout``: seconds without a byte after which the body ends with BodyTimeout (CORE-40). ``trailer`` gives
-    the checksum that came behind the body. ``direct``: the server's offer to let go of it. ``begun``: somebody has
+    the checksum that came behind the body. ``direct``: the server's offer to hand it over. ``begun``: somebody has
     asked for it (and thereby let the client send it). ``received``: bytes that have arrived. ``complete``: it has
     arrived whole.
     """
@@ -91,9 +96,22 @@ class RequestBody:
         self._last = False
         self._blocks: list[bytes] = []
         self._size = 0
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
+
+    def whole(self, most: int) -> bytes | None:
+        """The body, where it has arrived whole and has ``most`` bytes at the most; it can still be read as before."""
+        self._take_whole()
+        if self.complete and len(self._blocks) == 1 and len(self._blocks[0]) <= most:
+            return self._blocks[0]
+        return None
+
+    @cached_property  # most bodies have arrived before anybody asks
+    def _arrived(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    @cached_property
+    def _room(self) -> asyncio.Event:
+        return asyncio.Event()
 
     def interrupt(self, reason: Refusal) -> None:
         """End the body now; ``batches`` raises the reason once it has given out what arrived."""
@@ -106,8 +124,9 @@ class RequestBody:
 
         Raises ClientGone, BodyTimeout, or the reason of an interruption, after the last block that arrived.
         """
+        self._take_whole()
         self.begun = True
-        if self._pump is None:
+        if self._pump is None and not self.complete:
             self._pump = asyncio.create_task(self._read())
         try:
             while await self._wait():
@@ -117,8 +136,9 @@ class RequestBody:
             if self._ending is not None and not self.complete:
                 raise self._ending
         finally:
-            self._pump.cancel()
-            self._pump = None
+            if self._pump is not None:
+                self._pump.cancel()
+                self._pump = None
 
     async def pour(self, writer: ByteWriter, end: int | None) -> bool | None:
         """Let the writer take the body from the connection by itself, up to the position ``end`` (None: all of it).
@@ -126,13 +146,14 @@ class RequestBody:
 
         Raises what ``batches`` raises, after the last byte that arrived.
         """
-        claim = self._direct.claim() if self._direct is not None and isinstance(writer, PouringWriter) else None
+        if self._direct is None or not _pours(type(writer)):
+            return None
+        claim = self._direct.claim()
         if claim is None:
             return None
-        assert isinstance(writer, PouringWriter)
         self.begun = True
         try:
-            return await self._pour(claim, writer, end)
+            return await self._pour(claim, cast(PouringWriter, writer), end)
         finally:
             self.complete = claim.remaining == 0
             claim.release()
@@ -147,6 +168,14 @@ class RequestBody:
             async with asyncio.timeout(seconds):
                 claim = self._direct.claim() if self._direct is not None else None
                 await (self._discard(size) if claim is None else self._pour_away(claim, size))
+
+    def _take_whole(self) -> None:
+        block = None if self.begun or self._direct is None else self._direct.whole()
+        if block is not None:
+            self.begun = self.complete = True
+            self.received = len(block)
+            if block:
+                self._blocks.append(block)
 
     async def _discard(self, size: int) -> None:
         async with contextlib.aclosing(self.batches()) as batches:
@@ -240,48 +269,7 @@ class RequestBody:
                 await self._room.wait()
 
 
-class Digest:
-    """The digests that a body may turn out to need, computed off the event loop as the blocks go by.
-
-    A checksum that comes in a trailer does not say its algorithm before the body has passed, so then it is all.
-    """
-
-    def __init__(self, body: Body, algorithms: Iterable[str]) -> None:
-        names = [body.checksum.algorithm] if body.checksum else list(algorithms) if body.checksum_follows else []
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-
-    @property
-    def needed(self) -> bool:
-        """Whether the blocks have to be seen."""
-        return bool(self._hashes)
-
-    async def update(self, blocks: Sequence[bytes | memoryview]) -> None:
-        """Take the blocks in."""
-        if not self._hashes:
-            return
-        if sum(map(len, blocks)) < HOP:
-            self._update(blocks)
-        else:
-            await asyncio.to_thread(self._update, blocks)
-
-    def matches(self, checksum: Checksum) -> bool:
-        """Whether what passed has this checksum."""
-        return self._hashes[checksum.algorithm].digest() == checksum.digest
-
-    def _update(self, blocks: Sequence[bytes | memoryview]) -> None:
-        for known in self._hashes.values():
-            for block in blocks:
-                known.update(block)
-
-
-def cut(blocks: list[bytes], size: int | None) -> tuple[list[bytes | memoryview], bool]:
-    """The first ``size`` bytes of the blocks, and whether there were more; None: all of them."""
-    if size is None or sum(map(len, blocks)) <= size:
-        return list(blocks), False
-    taken: list[bytes | memoryview] = []
-    for block in blocks:
-        taken.append(memoryview(block)[:size])
-        size -= len(taken[-1])
-        if size == 0:
-            break
-    return taken, True
+@cache
+def _pours(kind: type[ByteWriter]) -> bool:
+    """Whether writers of this kind are PouringWriters; asked for each body, and ``isinstance`` takes its time."""
+    return hasattr(kind, "pour")

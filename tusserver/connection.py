@@ -8,8 +8,8 @@ What is changed of stock uvicorn, each tested against the versions that ``pyproj
 * Request trailers come in a list of their own (the ASGI extension ``tusserver.trailers``); uvicorn adds them to the
   headers, where a client could add any header after these were checked.
 * The head of a request is bounded in bytes and in seconds.
-* The rest of a body can be claimed (the ASGI extension ``tusserver.direct``): reading stops, and whoever claimed it
-  takes the bytes from the socket.
+* A body that has arrived whole can be had at once, and the rest of a larger one can be claimed: reading stops then, and
+  whoever claimed it takes the bytes from the socket (both by the ASGI extension ``tusserver.direct``).
 """
 
 from __future__ import annotations
@@ -50,17 +50,26 @@ class UploadCycle(RequestResponseCycle):
 
 
 class DirectBody:
-    """The body of the request that a connection is at (see ``tusserver.body.Direct``)."""
+    """The body of the request that a connection is at (see ``tusserver.body.Direct``). ``length``: its bytes, where it
+    may be claimed."""
 
-    def __init__(self, protocol: UploadProtocol, cycle: RequestResponseCycle, length: int) -> None:
+    def __init__(self, protocol: UploadProtocol, cycle: RequestResponseCycle, length: int | None) -> None:
         self._protocol = protocol
         self._cycle = cycle
         self._remaining = length
 
+    def whole(self) -> bytes | None:
+        """See ``Direct``."""
+        cycle = self._cycle
+        if cycle.more_body:
+            return None
+        block, cycle.body = bytes(cycle.body), bytearray()
+        return block
+
     def claim(self) -> Claim | None:
         """See ``Direct``."""
         cycle, transport = self._cycle, self._protocol.transport
-        if transport.is_closing() or not cycle.more_body:
+        if self._remaining is None or transport.is_closing() or not cycle.more_body:
             return None
         try:  # the transport's own descriptor may not be watched by anybody else
             descriptor = os.dup(transport.get_extra_info("socket").fileno())
@@ -71,8 +80,7 @@ class DirectBody:
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
         block, cycle.body = bytes(cycle.body), bytearray()
-        self._remaining -= len(block)
-        return Claim(block, self._remaining, descriptor, self._release)
+        return Claim(block, self._remaining - len(block), descriptor, self._release)
 
     def _release(self, remaining: int) -> None:
         """The claim is over. A body that came whole leaves a connection that goes on with the next request; the parser
@@ -87,7 +95,7 @@ class DirectBody:
 
 
 class UploadProtocol(HttpToolsProtocol):
-    """One connection. ``direct`` offers bodies to be claimed."""
+    """One connection. ``direct``: whether large bodies may be claimed."""
 
     direct = True
 
@@ -109,6 +117,8 @@ class UploadProtocol(HttpToolsProtocol):
         """Bytes have arrived."""
         super().data_received(data)
         if self._head is not None:
+            if self._deadline is None:
+                self._expect_head()
             self._head += len(data)
             if self._head > MAX_HEAD and not self.transport.is_closing():
                 self._refuse(431, "The request's headers are too large.")
@@ -118,8 +128,6 @@ class UploadProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._head = 0
         self._trailers = None
-        if self._deadline is None:
-            self._expect_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer."""
@@ -140,8 +148,8 @@ class UploadProtocol(HttpToolsProtocol):
         # uvicorn looks its class up in its own module; the instance has not been used yet
         self.cycle.__class__ = UploadCycle
         length = self._claimable()
+        extensions[DIRECT] = DirectBody(self, self.cycle, length)
         if length is not None:
-            extensions[DIRECT] = DirectBody(self, self.cycle, length)
             self.flow.pause_reading()
 
     def shutdown(self) -> None:
@@ -155,10 +163,10 @@ class UploadProtocol(HttpToolsProtocol):
         """The length of a body that may be claimed: it is said, it is not small, and nobody has to decrypt it."""
         if not self.direct or self.scheme == "https" or self.scope["method"] not in ("PATCH", "POST"):
             return None
-        names = [name for name, _ in self.headers]
-        if b"transfer-encoding" in names or b"content-length" not in names:
+        said = dict(self.headers)
+        if b"transfer-encoding" in said:
             return None
-        length = int(self.headers[names.index(b"content-length")][1])
+        length = int(said.get(b"content-length", b"0"))
         return length if length >= WORTH_CLAIMING else None
 
     def _expect_head(self) -> None:

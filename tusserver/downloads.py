@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -103,12 +104,11 @@ async def send(download: Download, blocks: AsyncGenerator[bytes, None], receive:
 def representation(upload: Upload, inline_types: Set[str]) -> list[tuple[str, str]]:
     """What GET says of a finished upload, and HEAD therefore too (RFC 9110 section 9.3.2), but for its length and how
     long it may be kept."""
-    metadata = parse_metadata(upload.metadata or "")
-    kind = media_type(metadata)
+    kind, name = _described(upload.metadata or "")
     inline = kind in inline_types
     return [
         ("Content-Type", kind if inline and kind else UNKNOWN),
-        ("Content-Disposition", content_disposition(filename(metadata), inline=inline)),
+        ("Content-Disposition", content_disposition(name, inline=inline)),
         ("ETag", _etag(upload)),
         ("Last-Modified", build_http_date(upload.completed_at or 0)),
         ("Accept-Ranges", "bytes"),
@@ -118,10 +118,18 @@ def representation(upload: Upload, inline_types: Set[str]) -> list[tuple[str, st
     ]
 
 
+@lru_cache(512)
+def _described(metadata: str) -> tuple[str | None, str | None]:
+    """The media type and the name that ``Upload-Metadata`` gives. A player asks for one upload again and again."""
+    parsed = parse_metadata(metadata)
+    return media_type(parsed), filename(parsed)
+
+
 def _etag(upload: Upload) -> str:
     return f'"{upload.id}-{upload.offset}"'
 
 
+@lru_cache(512)
 def content_disposition(name: str | None, *, inline: bool) -> str:
     """``Content-Disposition`` (RFC 6266), with the name for old clients and, where that loses something, the real one
     (RFC 8187)."""

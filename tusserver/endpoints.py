@@ -11,15 +11,15 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tusserver import downloads
 from tusserver.body import RequestBody
 from tusserver.cors import Cors
 from tusserver.engine import Engine
-from tusserver.hooks import Caller
+from tusserver.exchange import Exchange, Scope, awaits_continue, decoded, has_body, on_the_wire
+from tusserver.hooks import NOBODY, Caller
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
 from tusserver.protocol.commands import (
@@ -43,7 +43,6 @@ from tusserver.recent import Recent
 
 log = logging.getLogger("tusserver.requests")
 
-Scope = Any
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
@@ -51,26 +50,10 @@ TRAILERS = "tusserver.trailers"
 """The ASGI extension by which ``tusserver.connection`` hands over request trailers: a list that fills as they come."""
 
 DIRECT = "tusserver.direct"
-"""The ASGI extension by which ``tusserver.connection`` offers to let go of a body (``tusserver.body.Direct``)."""
+"""The ASGI extension by which ``tusserver.connection`` offers a body at once (``tusserver.body.Direct``)."""
 
 LINGER_BYTES = 1024 * 1024
 LINGER_SECONDS = 1.0
-
-
-@dataclass(kw_only=True, slots=True)
-class Exchange:
-    """One request on its way to an answer, and what the log line says about it."""
-
-    scope: Scope
-    request: Request
-    method: str
-    client: str
-    body: RequestBody
-    started: float = field(default_factory=time.perf_counter)
-    upload_id: str | None = None
-    since: int | None = None
-    until: int | None = None
-    code: str | None = None
 
 
 class Uploads:
@@ -92,6 +75,7 @@ class Uploads:
         inline_types: frozenset[str] | None,
     ) -> None:
         self._engine = engine
+        engine.made = recent.receiving  # not only once the body that came along has ended
         self._dialects = dialects
         self._origin = origin
         self._cors = cors
@@ -105,7 +89,7 @@ class Uploads:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whatever it is."""
         exchange = self._exchange(scope, receive)
-        dialect = next((each for each in self._dialects if each.speaks(exchange.request)), self._dialects[0])
+        dialect = self._dialect(exchange.request)
         try:
             self._check_size(scope)
             if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
@@ -124,8 +108,14 @@ class Uploads:
 
     # Reading the request
 
+    def _dialect(self, request: Request) -> Dialect:
+        for dialect in self._dialects:
+            if dialect.speaks(request):
+                return dialect
+        return self._dialects[0]
+
     def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
-        headers = _decoded(scope["headers"])
+        headers = decoded(scope["headers"])
         extensions = scope.get("extensions", {})
         trailers = extensions.get(TRAILERS)
         request = Request(
@@ -133,19 +123,19 @@ class Uploads:
             upload_id=scope.get("path_params", {}).get("upload_id") or None,
             headers=headers,
             base_url=self._origin.base_url(scope, self._base_path),
-            has_body=_has_body(headers),
+            has_body=has_body(headers),
             trailers=trailers is not None,
         )
         return Exchange(
             scope=scope,
             request=request,
-            method=method_of(request.method, headers),
+            method=method_of(request),
             client=self._origin.client(scope),
             body=RequestBody(receive, idle_timeout=self._idle_timeout, direct=extensions.get(DIRECT)),
         )
 
     def _check_size(self, scope: Scope) -> None:
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_header:
+        if sum([len(name) + len(value) for name, value in scope["headers"]]) > self._max_header:
             raise HeadersTooLarge
 
     # Carrying it out
@@ -163,7 +153,7 @@ class Uploads:
         command = dialect.parse(exchange.request)
         trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
         if trailers is not None:
-            exchange.body.trailer = lambda: dialect.parse_trailers(_decoded(trailers))
+            exchange.body.trailer = lambda: dialect.parse_trailers(decoded(trailers))
         outcome = await self._outcome(command, exchange)
         response = dialect.render(outcome, exchange.request)
         if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
@@ -174,9 +164,10 @@ class Uploads:
         caller = self._caller(exchange)
         match command:
             case Create():
+                if caller is NOBODY:
+                    caller = Caller(client=exchange.client)
                 created = await self._engine.create(command, exchange.body, caller)
                 self._note(exchange, created.upload, since=0)
-                self._recent.receiving(created.upload.id, exchange.client)
                 return created
             case Append():
                 exchange.upload_id = command.upload_id
@@ -201,7 +192,7 @@ class Uploads:
         upload_id = exchange.request.upload_id or ""
         if not is_upload_id(upload_id):
             raise UploadNotFound
-        upload = self._engine.reachable(await self._engine.find(upload_id, self._caller(exchange)))
+        upload = self._engine.place.reachable(await self._engine.find(upload_id, self._caller(exchange)))
         self._note(exchange, upload)
         plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
         inspected = dialect.render(Inspected(upload=upload), exchange.request)
@@ -214,6 +205,8 @@ class Uploads:
         self._record(exchange, plan.status)
 
     def _caller(self, exchange: Exchange) -> Caller:
+        if not self._engine.heard:
+            return NOBODY
         return Caller(
             method=exchange.method,
             client=exchange.client,
@@ -225,7 +218,7 @@ class Uploads:
 
     async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
         preflight = exchange.request.method == "OPTIONS"
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+        headers = [(on_the_wire(name), value.encode("latin-1")) for name, value in response.headers]
         headers += self._cors.headers(exchange.scope["headers"], preflight=preflight)
         if response.status not in (204, 304) and exchange.request.method != "HEAD":
             headers.append((b"content-length", str(len(response.body)).encode()))
@@ -234,7 +227,7 @@ class Uploads:
             headers.append((b"connection", b"close"))
         self._record(exchange, response.status)
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        if unread and not _awaits_continue(exchange):
+        if unread and not awaits_continue(exchange):
             await send({"type": "http.response.body", "body": response.body, "more_body": True})
             seconds = LINGER_SECONDS / 4 if self._engine.draining else LINGER_SECONDS
             await exchange.body.drain(LINGER_BYTES, seconds)
@@ -258,35 +251,18 @@ class Uploads:
             )
         if not log.isEnabledFor(logging.INFO):
             return
-        fields = {
-            "upload": exchange.upload_id,
-            "status": status,
-            "outcome": exchange.code or "ok",
-            "since": exchange.since,
-            "until": exchange.until,
-            "bytes": exchange.body.received or None,
-            "seconds": round(seconds, 4),
-            "client": exchange.client,
-        }
-        log.info(exchange.method, extra={key: value for key, value in fields.items() if value is not None})
-
-
-def _decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
-    """As text. httptools leaves the white space behind a value, which is no part of it (RFC 9110 section 5.5)."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in headers)
-
-
-def _has_body(headers: tuple[tuple[str, str], ...]) -> bool:
-    return any(
-        name == "transfer-encoding" or (name == "content-length" and value.strip() not in ("", "0"))
-        for name, value in headers
-    )
-
-
-def _awaits_continue(exchange: Exchange) -> bool:
-    """Whether the client still waits for permission to send its body, so that there is nothing to drain."""
-    expects = any(value.lower() == "100-continue" for value in exchange.request.all("expect"))
-    return expects and not exchange.body.begun
+        fields: dict[str, Any] = {} if exchange.upload_id is None else {"upload": exchange.upload_id}
+        fields["status"] = status
+        fields["outcome"] = exchange.code or "ok"
+        if exchange.since is not None:
+            fields["since"] = exchange.since
+        if exchange.until is not None:
+            fields["until"] = exchange.until
+        if exchange.body.received:
+            fields["bytes"] = exchange.body.received
+        fields["seconds"] = int(seconds * 10_000) / 10_000
+        fields["client"] = exchange.client
+        log.info(exchange.method, extra=fields)
 
 
 def _internal_error() -> Response:

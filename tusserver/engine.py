@@ -12,27 +12,27 @@ from collections.abc import Callable, Iterator
 
 from tusserver.assembly import Assembler, final_id
 from tusserver.body import RequestBody
-from tusserver.hooks import Caller, Hooks, answer, ask, tell
+from tusserver.hooks import NOBODY, Caller, Hooks, answer, ask, tell
 from tusserver.keeper import Timing
 from tusserver.leases import Leases
 from tusserver.metrics import Metrics
+from tusserver.place import Place
+from tusserver.prompt import Prompt
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append, Appended, Create, Created, Inspect, Inspected, Terminate, Terminated
 from tusserver.protocol.refusals import (
     BadChecksum,
-    BytesElsewhere,
     ChecksumMismatch,
     LengthExceeded,
     ShuttingDown,
     StorageFull,
-    StoreUnavailable,
     TooLarge,
     TooManyUploads,
 )
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
-from tusserver.receiver import NOBODY, Receiver
-from tusserver.stores.base import ByteStore, Conflict, SessionStore, check_place
+from tusserver.receiver import Receiver
+from tusserver.stores.base import ByteStore, Conflict, SessionStore
 from tusserver.sweeper import erase
 
 log = logging.getLogger("tusserver.engine")
@@ -46,10 +46,10 @@ class _Complete(Exception):
 
 
 class Engine:
-    """Uploads, carried out. One engine per process and event loop.
+    """Uploads, carried out. One engine per process and event loop. ``heard``: whether some hook is told who asks.
 
-    ``holder`` names this process in the sessions. ``max_bodies`` bounds the bodies that are received at once.
-    ``clock`` is seconds since the epoch. Every method that takes a command may raise any Refusal.
+    ``holder`` names this process in the sessions. ``max_bodies`` bounds the bodies received at once. ``clock`` is
+    seconds since the epoch. ``made`` is told of new uploads and their clients. Every command may raise any Refusal.
     """
 
     def __init__(
@@ -67,16 +67,21 @@ class Engine:
     ) -> None:
         self.sessions = sessions
         self.storage = storage
+        self.holder = holder
+        self.made: Callable[[str, str], None] = lambda upload_id, client: None
         self.draining = False
+        self.heard = hooks != Hooks()
         self._limits = limits
         self._hooks = hooks
         self._metrics = metrics
         self._clock = clock
         self._max_bodies = max_bodies
         self._bodies = 0
-        self._in_place = False
+        self.place = Place(sessions, storage)
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
+        self.receiving = self._leases.held
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
+        self._prompt = Prompt.over(sessions, storage, holder=holder, limits=limits, clock=clock)
         self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
         self._receiver.material = self._assembler.nudge
         self._services: list[asyncio.Task[None]] = []
@@ -87,20 +92,13 @@ class Engine:
         """Start the stores and what runs beside the requests. Raises StoreUnavailable."""
         await self.sessions.start()
         await self.storage.start()
-        services = (self._leases.run(), self._assembler.run(), self._look_where_bytes_are())
+        services = (self._leases.run(), self._assembler.run(), self.place.look())
         self._services = [asyncio.create_task(service) for service in services]
 
     async def drain(self, seconds: float = 5.0) -> None:
-        """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown. One
-        whose store does not answer in time is not waited for; its lease runs out."""
+        """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown."""
         self.draining = True
-        holds = self._leases.interrupt(ShuttingDown)
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*(hold.ended.wait() for hold in holds))
-        except TimeoutError:
-            for hold in holds:
-                hold.trouble(StoreUnavailable())
+        await self._leases.drain(ShuttingDown, seconds)
 
     async def stop(self) -> None:
         """Drain, finish what goes on behind the answers, and close the stores."""
@@ -117,24 +115,29 @@ class Engine:
         self._refuse_when_draining()
         await self.sessions.ping()
         await self.storage.ping()
-        await self._claim_place()
+        await self.place.claim()
 
     # Commands
 
     async def create(self, command: Create, body: RequestBody, caller: Caller = NOBODY) -> Created:
         """Make an upload, and take in the body that came along."""
         self._refuse_when_draining()
-        if not self._in_place:
-            await self._claim_place()
+        if not self.place.claimed:
+            await self.place.claim()
         if command.concat is not None and command.concat.kind is Kind.FINAL:
             return Created(upload=await self._create_final(command, command.concat, caller))
-        upload = rules.created(command, upload_id=_new_id(), limits=self._limits, now=self._clock())
+        upload = rules.created(command, upload_id=secrets.token_hex(16), limits=self._limits, now=self._clock())
         upload = upload.placed(self.storage.place)
         upload = await self._as_allowed(upload, caller)
         await self._check_room(upload.length)
         if command.body is not None and command.body.size != 0 and not upload.completed:
             append = Append(upload_id=upload.id, offset=0, body=command.body)
-            return await self._create_with(upload, append, body, caller)
+            made = self._create_at_once(upload, append, body)
+            if made is None:
+                return await self._create_with(upload, append, body, caller)
+            self.made(made.id, caller.client)
+            await self._receiver.counted(made, made.offset, caller)
+            return Created(upload=made, received=True)
         if command.body is not None:
             await self._expect_nothing(body)
         upload = await self.sessions.create(upload)
@@ -146,13 +149,19 @@ class Engine:
     async def append(self, command: Append, body: RequestBody, caller: Caller = NOBODY) -> Appended:
         """Add the body at the command's offset, once whoever writes now has ended."""
         self._refuse_when_draining()
-        upload = await self.find(command.upload_id, caller)
+        upload = await self.find(command.upload_id, caller) if self._hooks.authorize is not None else None
+        counted = self._append_at_once(command, body)
+        if counted is not None:
+            await self._receiver.counted(counted, counted.offset - command.offset, caller)
+            return Appended(upload=counted)
+        if upload is None:
+            upload = await self.find(command.upload_id, caller)
 
         def check(current: Upload) -> Upload:
             current = rules.appendable(current, command, limits=self._limits, now=self._clock())
             if current.completed:
                 raise _Complete(current)
-            return self.reachable(current)
+            return self.place.reachable(current)
 
         with self._receiving(upload):
             try:
@@ -188,34 +197,21 @@ class Engine:
         await ask(self._hooks.authorize, lambda: self._receiver.event(upload, caller))
         return upload
 
-    def reachable(self, upload: Upload) -> Upload:
-        """The upload, if its bytes are in the place that this process has. Raises BytesElsewhere."""
-        try:
-            check_place(upload, self.storage.place)
-        except BytesElsewhere as refusal:
-            log.error("%s (here: %s)", refusal.text, self.storage.place, extra={"upload": upload.id})
-            raise
-        return upload
-
     # What the commands are made of
 
-    async def _look_where_bytes_are(self) -> None:
-        try:
-            await self._claim_place()
-        except StoreUnavailable as refusal:
-            log.error("not ready: %s", refusal.text, extra={"code": refusal.code})
+    def _append_at_once(self, command: Append, body: RequestBody) -> Upload | None:
+        if self._prompt is None or self._hooks.pre_finish is not None or self._bodies >= self._max_bodies:
+            return None
+        return self._prompt.append(command, body)
 
-    async def _claim_place(self) -> None:
-        """Raises BytesElsewhere when this deployment keeps its bytes in another place than this process would."""
-        self._in_place = False
-        claimed = await self.sessions.claim_place(self.storage.place)
-        if claimed != self.storage.place:
-            raise BytesElsewhere(
-                f"This server's storage (its identity is {self.storage.place}) is not the one that the other servers "
-                f"use ({claimed}): mount the same volume, or run tusserver doctor --adopt-storage here if theirs is "
-                "no longer used."
-            )
-        self._in_place = True
+    def _create_at_once(self, upload: Upload, append: Append, body: RequestBody) -> Upload | None:
+        """Not where a hook wants to hear of an upload before its bytes are there."""
+        if self._prompt is None or self._hooks.pre_finish is not None or self._hooks.post_create is not None:
+            return None
+        made = self._prompt.create(upload, append, body) if self._bodies < self._max_bodies else None
+        if made is not None:
+            self._metrics.created()
+        return made
 
     async def _create_with(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Created:
         with self._receiving():
@@ -253,6 +249,7 @@ class Engine:
         return draft if change is None else change.applied_to(draft)
 
     async def _note_creation(self, upload: Upload, caller: Caller) -> None:
+        self.made(upload.id, caller.client)
         self._metrics.created()
         await tell(self._hooks.post_create, lambda: self._receiver.event(upload, caller))
 
@@ -298,7 +295,3 @@ class Engine:
         finally:
             self._bodies -= 1
             self._metrics.bodies(self._bodies)
-
-
-def _new_id() -> str:
-    return secrets.token_hex(16)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from tusserver.protocol.headers import build_metadata, parse_metadata
 from tusserver.protocol.refusals import HookRefused as HookRefused
@@ -29,6 +29,10 @@ class Caller:
     client: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     scope: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+NOBODY: Final = Caller()
+"""Somebody about whom nothing is to be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,8 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from tusserver.body import Digest, RequestBody, cut
+from tusserver.body import RequestBody
+from tusserver.digest import Digest, cut
 from tusserver.hold import Hold
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append

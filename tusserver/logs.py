@@ -11,10 +11,13 @@ import logging
 import logging.config
 import os
 import sys
+import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
+import orjson
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import Processor
@@ -30,9 +33,20 @@ def configure(log_format: str, level: str) -> None:
 def lean() -> None:
     """Leave out of this process's log records what no format here shows and each record would look up: the line of
     code, the thread, the process (Python's logging HOWTO, "Optimization")."""
-    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
-        setattr(logging, name, False)
     setattr(logging, "_srcfile", None)  # noqa: B010
+    logging.setLogRecordFactory(LeanRecord)
+
+
+class LeanRecord(logging.LogRecord):
+    """A record that knows what was said, and when. It is made in half the time."""
+
+    def __init__(
+        self, name: str, level: int, pathname: str, lineno: int, msg: object, args: Any, exc_info: Any, *rest: object
+    ) -> None:
+        self.__dict__.update(_NOWHERE)
+        self.name, self.msg, self.args, self.exc_info = name, msg, args, exc_info
+        self.levelno, self.levelname = level, logging.getLevelName(level)
+        self.created = time.time()
 
 
 def log_config(log_format: str, level: str) -> dict[str, Any]:
@@ -92,8 +106,15 @@ class JsonLines(logging.Formatter):
         return _encode(fields)
 
 
-_USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
-_encode = json.JSONEncoder(default=str).encode
+_NOWHERE = vars(logging.makeLogRecord({}))
+_USUAL = {*_NOWHERE, "message", "asctime", "taskName", "color_message"}
+
+
+def _encode(fields: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(fields, default=str).decode()
+    except TypeError:  # broken text, or numbers beyond 64 bits
+        return json.dumps(fields, default=str)
 
 
 def _console() -> list[Processor]:
@@ -115,8 +136,13 @@ def _describe(logger: Any, method: str, fields: Fields) -> Fields:
 
 
 def _time(record: logging.LogRecord) -> str:
-    time = datetime.fromtimestamp(record.created, UTC)
-    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    second, milliseconds = divmod(int(record.created * 1000), 1000)
+    return f"{_second(second)}.{milliseconds:03d}Z"
+
+
+@lru_cache(4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _clean(logger: Any, method: str, fields: Fields) -> Fields:

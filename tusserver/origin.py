@@ -17,7 +17,10 @@ from urllib.parse import quote
 LOOKED_AT: Final = frozenset(
     (b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto")
 )
-SAID_BY_PROXIES: Final = ("forwarded", "x-forwarded-host", "x-forwarded-proto")
+SAID_BY_PROXIES: Final = frozenset(("forwarded", "x-forwarded-host", "x-forwarded-proto"))
+
+REMEMBERED: Final = 512
+"""Characters up to which a client's own words are worth remembering, and cannot fill the memory."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _PORT = re.compile(r":[0-9]+$")
@@ -45,16 +48,16 @@ class Origin:
         outside address is not known (AMB-16)."""
         if self._public_url is not None:
             return self._public_url + base_path
-        path = quote(scope.get("root_path", "").rstrip("/"), safe="/:@!$&'()*+,;=~") + base_path
         headers = _headers(scope)
         scheme, host = scope.get("scheme", "http"), headers.get("host", "")
-        if any(name in headers for name in SAID_BY_PROXIES):
+        if not SAID_BY_PROXIES.isdisjoint(headers):
             if not self._trusted(_peer(scope)):
-                return path
-            scheme, host = _forwarded(headers, scheme, host)
-        if scheme not in ("http", "https") or not _HOST.fullmatch(host):
-            return path
-        return f"{scheme}://{host}{path}"
+                host = ""
+            else:
+                scheme, host = _forwarded(headers, scheme, host)
+        root_path = scope.get("root_path", "")
+        made = _url if len(host) + len(root_path) <= REMEMBERED else _url.__wrapped__
+        return made(scheme, host, root_path, base_path)
 
     def client(self, scope: Scope) -> str:
         """The client's address, for the log: the last one in ``X-Forwarded-For`` that is not a trusted proxy's."""
@@ -80,6 +83,12 @@ class Origin:
         if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
             parsed = parsed.ipv4_mapped  # how a socket that listens on both shows an IPv4 peer
         return any(parsed in network for network in self._networks)
+
+
+@lru_cache(1024)
+def _url(scheme: str, host: str, root_path: str, base_path: str) -> str:
+    path = quote(root_path.rstrip("/"), safe="/:@!$&'()*+,;=~") + base_path
+    return f"{scheme}://{host}{path}" if scheme in ("http", "https") and _HOST.fullmatch(host) else path
 
 
 def _forwarded(headers: Mapping[str, str], scheme: str, host: str) -> tuple[str, str]:

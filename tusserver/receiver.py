@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tusserver.body import RequestBody
 from tusserver.hold import Hold
-from tusserver.hooks import Caller, Event, Hooks, ask, tell
+from tusserver.hooks import NOBODY, Caller, Event, Hooks, ask, tell
 from tusserver.intake import Intake
 from tusserver.leases import Leases
 from tusserver.metrics import Metrics
@@ -20,11 +20,11 @@ from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Kind, Upload
 from tusserver.stores.base import ByteStore
+from tusserver.stores.prompt import PromptBytes
 
 log = logging.getLogger("tusserver.receiver")
 T = TypeVar("T")
 
-NOBODY = Caller()
 AFTERWARDS = 5.0
 """Seconds that an answer waits for what follows completion (finishing the bytes, hooks, joining)."""
 
@@ -44,6 +44,7 @@ class Receiver:
     ) -> None:
         self.material: Callable[[], None] = lambda: None
         self._storage = storage
+        self._prompt = storage if isinstance(storage, PromptBytes) else None
         self._leases = leases
         self._limits = limits
         self._hooks = hooks
@@ -125,10 +126,22 @@ class Receiver:
             raise failure
         return upload
 
+    async def counted(self, upload: Upload, size: int, caller: Caller) -> None:
+        """So many bytes of the upload have been received and counted without a hold; what that brings."""
+        self._metrics.received(size)
+        self._metrics.committed()
+        await tell(self._hooks.post_receive, lambda: self.event(upload, caller))
+        if upload.completed:
+            await self.follow_up(upload, caller)
+
     async def follow_up(self, upload: Upload, caller: Caller) -> None:
         """What a completed upload brings."""
         self._metrics.finished()
-        await self.afterwards(self._finish(upload, caller))
+        if self._hooks.post_finish is None and self._finished_at_once(upload):
+            if upload.kind is Kind.PARTIAL:
+                self.material()
+        else:
+            await self.afterwards(self._finish(upload, caller))
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it to its end, even if the request is cancelled meanwhile."""
@@ -153,6 +166,13 @@ class Receiver:
             _, left = await asyncio.wait(self._work, timeout=AFTERWARDS)
             for task in left:
                 task.cancel()
+
+    def _finished_at_once(self, upload: Upload) -> bool:
+        """Where that fails, it is tried again as ever, which tells why."""
+        try:
+            return self._prompt is not None and self._prompt.finish_at_once(upload)
+        except Refusal:
+            return False
 
     async def _finish(self, upload: Upload, caller: Caller) -> None:
         try:

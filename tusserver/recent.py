@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -34,6 +35,11 @@ class Recent:
     def refusals(self) -> list[Refused]:
         """The latest refusals, newest first."""
         return list(reversed(self._refused))
+
+    @property
+    def refused_ago(self) -> float:
+        """Seconds since the latest refusal; infinity where there was none."""
+        return self._clock() - self._refused[-1].at if self._refused else math.inf
 
     def refused(self, code: str, *, status: int, method: str, upload: str | None, client: str) -> None:
         """A request was refused."""

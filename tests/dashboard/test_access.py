@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from starlette.responses import Response
 
 from tests.dashboard.asking import TOKEN, logged_in, told
 from tests.e2e.conftest import start as start
-from tests.e2e.server import ServerProcess
+from tests.e2e.server import OCTETS, TUS, ServerProcess
+from tusserver.admin_token import CLIENTS, GUESSES, WITHIN, AdminToken, TooManyGuesses
 from tusserver.app import create_app
 from tusserver.dashboard import pages
 from tusserver.dashboard.access import COOKIE, SESSION_SECONDS, Access
+from tusserver.origin import Origin
 from tusserver.settings import Settings
 
 PATHS = ("", "/events", "/uploads", f"/uploads/{'0' * 32}")
@@ -119,6 +122,56 @@ def test_a_wrong_token_is_told(guarded: ServerProcess) -> None:
     assert login(guarded, "x" * 5000, Origin=guarded.origin).status_code == 413
 
 
+def test_whoever_guesses_is_not_listened_to_and_nobody_else_is_held_up(start: Callable[..., ServerProcess]) -> None:
+    server = start(admin_token=TOKEN, trusted_proxies="127.0.0.1")
+
+    def answers(client: str, token: str) -> list[requests.Response]:
+        headers = {"X-Forwarded-For": client, "Origin": server.origin}
+        bearing = {**headers, "Authorization": f"Bearer {token}"}
+        return [
+            requests.get(f"{server.origin}/admin/stats", headers=bearing, timeout=10),
+            requests.get(f"{server.origin}/dashboard/uploads", headers=bearing, timeout=10),
+            login(server, token, **headers),
+        ]
+
+    session = logged_in(server)
+    for _ in range(3):
+        assert [answer.status_code for answer in answers("127.0.0.1", "wrong")] == [401, 401, 401]
+    assert [answer.status_code for answer in answers("127.0.0.1", "wrong")] == [401, 429, 429]
+    for answer in answers("127.0.0.1", TOKEN):
+        assert answer.status_code == 429
+        assert 1 <= int(answer.headers["Retry-After"]) <= WITHIN
+        assert "wait a minute" in answer.text
+        assert "Set-Cookie" not in answer.headers
+    assert [answer.status_code for answer in answers("192.0.2.1", TOKEN)] == [200, 200, 303]
+    assert session.get(f"{server.origin}/dashboard/uploads", timeout=10).status_code == 200
+
+
+def test_guesses_are_forgotten_and_their_number_is_bounded() -> None:
+    now = [1000.0]
+    token = AdminToken(TOKEN, Origin().client, clock=lambda: now[0])
+
+    def guessed(client: str, brought: str = "wrong") -> bool | None:
+        try:
+            return token.is_said(brought, a_request({}, client))
+        except TooManyGuesses:
+            return None
+
+    assert [guessed("2001:db8::1") for _ in range(GUESSES)] == [False] * GUESSES
+    assert guessed("2001:db8::ffff", TOKEN) is None, "the same network"
+    assert guessed("2001:db8:0:1::1", TOKEN) is True
+    now[0] += WITHIN
+    assert guessed("2001:db8::1", TOKEN) is True
+    assert guessed("2001:db8::1") is False, "the old ones count no more"
+    assert guessed("2001:db8::1") is False
+    for number in range(GUESSES):
+        assert guessed("192.0.2.1") is False, number
+    assert guessed("::ffff:192.0.2.1", TOKEN) is None
+    for number in range(CLIENTS):
+        guessed(f"10.0.{number // 256}.{number % 256}")
+    assert guessed("192.0.2.1", TOKEN) is True, "forgotten for those that came later"
+
+
 @pytest.mark.anyio
 async def test_a_form_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pages, "FORM_SECONDS", 0.05)
@@ -169,12 +222,12 @@ def test_no_other_site_presses_a_button(
 
 def test_a_session_ends_and_cannot_be_made_up() -> None:
     now = [1000.0]
-    access = Access(TOKEN, clock=lambda: now[0])
+    access = Access(a_token(TOKEN), clock=lambda: now[0])
     response = Response()
     access.let_in(a_request({"host": "up.example"}), response)
     value = response.headers["set-cookie"].split("=", 1)[1].split(";")[0]
     assert access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
-    assert not Access("another-token-altogether").may_see(a_request({"cookie": f"{COOKIE}={value}"}))
+    assert not Access(a_token("another-token-altogether")).may_see(a_request({"cookie": f"{COOKIE}={value}"}))
     later = f"{int(value.split('.')[0]) + 1}.{value.split('.')[1]}"
     for made_up in (later, "", ".", "1", f"{value}0", "\u0661.x"):
         cookie = f"{COOKIE}={made_up}".encode().decode("latin-1")
@@ -183,10 +236,20 @@ def test_a_session_ends_and_cannot_be_made_up() -> None:
     assert not access.may_see(a_request({"cookie": f"{COOKIE}={value}"}))
 
 
-def test_the_client_that_made_an_upload_is_shown(local: ServerProcess) -> None:
-    url = local.create(7)
+@pytest.mark.parametrize("body", [b"", b"small"], ids=["alone", "with a body"])
+def test_the_client_that_made_an_upload_is_shown(local: ServerProcess, body: bytes) -> None:
+    headers = {**(OCTETS if body else TUS), "Upload-Length": "7"}
+    url = requests.post(local.url, data=body, headers=headers, timeout=20).headers["Location"]
     seen = told(local, lambda picture: picture["latest"] and url.endswith(picture["latest"][0]["id"]))
     assert seen["latest"][0]["client"] == "127.0.0.1"
+
+
+def test_the_client_that_is_still_making_an_upload_is_shown(local: ServerProcess) -> None:
+    with socket.create_connection(("127.0.0.1", local.port)) as raw:
+        head = ["POST /files HTTP/1.1", f"Host: 127.0.0.1:{local.port}", "Upload-Length: 9", "Content-Length: 9"]
+        lines = [*head, *(f"{name}: {value}" for name, value in OCTETS.items()), "", "body"]
+        raw.sendall("\r\n".join(lines).encode())
+        told(local, lambda picture: [each["client"] for each in picture["active"]] == ["127.0.0.1"])
 
 
 def test_it_can_be_turned_off(start: Callable[..., ServerProcess]) -> None:
@@ -215,6 +278,10 @@ def test_a_strict_policy(local: ServerProcess) -> None:
 def login(server: ServerProcess, token: str, **headers: str) -> requests.Response:
     url = f"{server.origin}/dashboard/login"
     return requests.post(url, {"token": token}, headers=headers, timeout=10, allow_redirects=False)
+
+
+def a_token(token: str) -> AdminToken:
+    return AdminToken(token, Origin().client)
 
 
 def a_request(headers: dict[str, str], client: str | None = "127.0.0.1") -> Request:

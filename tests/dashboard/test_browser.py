@@ -10,36 +10,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.asking import TOKEN
+from tests.dashboard.looking import entered, first
+from tests.dashboard.looking import patience as patience
 from tests.e2e.conftest import start as start
 from tests.e2e.server import ServerProcess, metadata, wait_for
 
 KIB = 1024
-PATIENCE = 20_000  # milliseconds
 CHARTED = "#chart .rate[d*=L]"
 AXE = Path(__file__).parent.parent / "clients" / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@pytest.fixture(autouse=True)
-def patience() -> None:
-    """Events come once a second, and later on a busy machine."""
-    expect.set_options(timeout=PATIENCE)
-
-
-def entered(page: Page, server: ServerProcess) -> list[str]:
-    """Log in; the list gets what the console complains of from then on."""
-    page.goto(f"{server.origin}/dashboard")
-    complaints: list[str] = []
-    page.fill("#token", TOKEN)
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.click("button.primary")
-    expect(page.locator("#state")).to_contain_text("Live")
-    return complaints
-
-
-def first(page: Page, selector: str) -> Any:
-    """Expectations of the first such element."""
-    return expect(page.locator(selector).first)
 
 
 def flaws(page: Page) -> list[str]:
@@ -119,6 +97,30 @@ def test_the_keyboard_alone_cancels(start: Callable[..., ServerProcess], page: P
     first(page, "#sure").to_be_visible()
     pressed(page, "Yes, cancel it")
     wait_for(lambda: server.head(url).status_code in (404, 410), what="the upload to be gone")
+
+
+def test_the_keyboard_alone_unlocks(start: Callable[..., ServerProcess], page: Page) -> None:
+    server = start(admin_token=TOKEN)
+    url = server.create(9)
+    entered(page, server)
+    with server.opened_patch(url, 0, 9) as raw:
+        raw.sendall(b"12345")
+        first(page, "#active .share").to_have_text("55%")
+        page.locator("#active .name").first.focus()
+        page.keyboard.press("Enter")
+        first(page, "#upload").to_be_visible()
+        pressed(page, "Unlock")
+        first(page, "#question").to_have_text("Unlock this upload?")
+        expect(page.locator("#no")).to_be_focused()
+        page.keyboard.press("Enter")
+        first(page, "#sure").to_be_hidden()
+        expect(page.locator("#timeline")).not_to_contain_text("unlocked")
+        pressed(page, "Unlock")
+        pressed(page, "Yes, unlock it")
+        first(page, "#timeline").to_contain_text("unlocked")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 409")
+    first(page, "#unlock").to_be_disabled()
+    assert server.patch(url, 5, b"6789").status_code == 204
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -13,18 +13,23 @@ import pytest
 from tests.dashboard.asking import event_of
 from tests.stores.conftest import pair as pair
 from tests.stores.sessions import Clock, Pair, an_upload, leased, started
+from tusserver.bulletin import Board
 from tusserver.dashboard.feed import Feed
 from tusserver.dashboard.picture import COUNTED, LATEST, SHOWN
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.protocol.upload import Status, Upload
 from tusserver.recent import CLIENTS, REFUSALS, Recent
-from tusserver.stores.base import Query, Tally
+from tusserver.stores.base import Query, SessionStore, Tally
 from tusserver.stores.memory import MemorySessions
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
 
 KIB = 1024
+
+
+def a_board(sessions: SessionStore) -> Board:
+    return Board(sessions, Recent(), holder="a:1:ee")
 
 
 async def pictures(feed: Feed) -> AsyncIterator[Any]:
@@ -70,7 +75,7 @@ async def test_each_store_tells_of_every_pod(pair: Pair) -> None:
     await pair.one.create(an_upload("b" * 32, length=5))
     recent = Recent()
     recent.receiving("a" * 32, "192.0.2.1")
-    feed = Feed(pair.other, recent, pod="pod-a:1", every=0.01)
+    feed = Feed(pair.other, Board(pair.other, recent, holder="pod-a:1:ee"), every=0.01)
     seen = await first(feed)
     (active,) = seen["active"]
     assert (active["name"], active["offset"], active["client"]) == ("a.mp4", 0, "192.0.2.1")
@@ -102,7 +107,7 @@ async def test_each_store_tells_of_every_pod(pair: Pair) -> None:
 
 async def test_reads_do_not_grow_with_the_viewers() -> None:
     sessions = Counting()
-    feed = Feed(sessions, Recent(), pod="a:1", every=0.01)
+    feed = Feed(sessions, a_board(sessions), every=0.01)
 
     async def reads_of(viewers: int, looks: int = 20) -> int:
         before = sessions.reads
@@ -124,7 +129,7 @@ async def test_reads_do_not_grow_with_the_viewers() -> None:
 
 async def test_nobody_looks_while_nobody_watches() -> None:
     sessions = Counting()
-    feed = Feed(sessions, Recent(), pod="a:1", every=0.001)
+    feed = Feed(sessions, a_board(sessions), every=0.001)
     assert sessions.reads == 0
     await first(feed)
     await asyncio.sleep(0)
@@ -141,7 +146,7 @@ async def test_ten_thousand_sessions_are_shown_in_bounded_pieces(tmp_path: Path)
             drafts = [an_upload(f"{number:032x}", created_at=float(number)) for number in range(start, start + 1000)]
             held = [leased(draft, ttl=3600.0) if start >= 8000 else draft for draft in drafts]
             await asyncio.gather(*(sessions.create(draft) for draft in held))
-        feed = Feed(sessions, Recent(), pod="a:1", every=0.01)
+        feed = Feed(sessions, a_board(sessions), every=0.01)
         seen = await first(feed)
         feed.close()
     assert (len(seen["active"]), seen["active_count"], seen["active_more"]) == (SHOWN, COUNTED, True)
@@ -153,7 +158,7 @@ async def test_ten_thousand_sessions_are_shown_in_bounded_pieces(tmp_path: Path)
 async def test_a_store_that_is_away_is_told_and_comes_back() -> None:
     sessions = Counting()
     sessions.away = True
-    feed = Feed(sessions, Recent(), pod="a:1", every=0.01)
+    feed = Feed(sessions, a_board(sessions), every=0.01)
     trouble = await first(feed)
     assert trouble["trouble"].endswith(".")
     sessions.away = False
@@ -162,7 +167,7 @@ async def test_a_store_that_is_away_is_told_and_comes_back() -> None:
 
 async def test_a_slow_viewer_misses_pictures_and_gets_the_newest() -> None:
     sessions = MemorySessions(Clock())
-    feed = Feed(sessions, Recent(), pod="a:1", every=0.001)
+    feed = Feed(sessions, a_board(sessions), every=0.001)
     with feed.watched():
         events = feed.events()
         async with asyncio.timeout(20):
@@ -176,7 +181,7 @@ async def test_a_slow_viewer_misses_pictures_and_gets_the_newest() -> None:
 
 
 async def test_closing_ends_the_events() -> None:
-    feed = Feed(MemorySessions(), Recent(), pod="a:1", every=0.01)
+    feed = Feed(sessions := MemorySessions(), a_board(sessions), every=0.01)
 
     async def watch() -> None:
         async for _ in pictures(feed):

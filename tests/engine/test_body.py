@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tusserver.body import BUFFER, Digest, RequestBody, cut
+from tusserver.body import BUFFER, RequestBody
+from tusserver.digest import Digest, cut
 from tusserver.protocol.commands import Body, Checksum
 from tusserver.protocol.refusals import BodyTimeout, ClientGone, TakenOver
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ KIB = 1024
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(tmp_path_factory.mktemp("admin"), {"admin_token": TOKEN})
+    server = ServerProcess(tmp_path_factory.mktemp("admin"), {"admin_token": TOKEN, "trusted_proxies": "127.0.0.1"})
     server.start()
     yield server
     server.stop()
@@ -25,7 +26,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture
 def ask(server: ServerProcess) -> Callable[..., requests.Response]:
     def asking(path: str, method: str = "GET", token: str | None = TOKEN, **params: object) -> requests.Response:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        # Each from another address: whoever is wrong too often is not listened to
+        headers = {"X-Forwarded-For": f"192.0.2.{secrets.randbelow(256)}"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         said: Any = params
         return requests.request(method, f"{server.origin}/admin/{path}", headers=headers, params=said, timeout=10)
 

@@ -55,6 +55,17 @@ def pick(page: Page, *paths: Path) -> None:
     page.set_input_files("input.uppy-Dashboard-input >> nth=0", list(paths))
 
 
+def drop(page: Page, path: Path) -> None:
+    """Drag a video from outside the browser to the middle of the page's frame, and let go of it."""
+    box = page.locator(".uppy-Dashboard-inner").bounding_box()
+    assert box is not None
+    where = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    dragged = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+    tools = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        tools.send("Input.dispatchDragEvent", {"type": step, **where, "data": dragged})
+
+
 def arrived(page: Page) -> Locator:
     """The first video that has arrived, as it stands on the page."""
     found = page.locator(".video video").first
@@ -64,7 +75,7 @@ def arrived(page: Page) -> Locator:
 
 def address(player: Locator) -> str:
     """Where a video plays from."""
-    return str(player.evaluate("player => player.src"))
+    return str(player.evaluate("player => player.src")).partition("#")[0]
 
 
 def plays(player: Locator) -> None:

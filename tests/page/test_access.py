@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from starlette.applications import Starlette
 from starlette.responses import FileResponse, HTMLResponse
 from starlette.routing import Route
@@ -21,6 +21,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "phone": {"viewport": {"width": 320, "height": 640}},
+    "phone in the dark": {"viewport": {"width": 320, "height": 640}, "color_scheme": "dark"},
 }
 
 
@@ -41,16 +42,27 @@ def test_axe_finds_nothing_serious(browser: Browser, server: ServerProcess, vide
     page = context.new_page()
     opened(page, server)
     assert found_by_axe(page) == []
+    assert fits(page)
     network = Network(page)
     network.set(upload=SLOW)
     pick(page, video)
     in_the_middle(server)
     assert found_by_axe(page) == []
+    assert fits(page)
+    network.set(offline=True)
+    expect(page.locator("#waiting")).to_be_visible()
+    assert found_by_axe(page) == []
+    assert fits(page)
     network.set()
     arrived(page)
     assert found_by_axe(page) == []
-    assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+    assert fits(page)
     context.close()
+
+
+def fits(page: Page) -> bool:
+    """Whether nobody has to scroll sideways."""
+    return bool(page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def test_the_keyboard_opens_the_file_dialogue(page: Page, server: ServerProcess) -> None:

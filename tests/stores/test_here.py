@@ -6,41 +6,46 @@ import asyncio
 import errno
 import os
 import sqlite3
-import threading
-from collections.abc import Sequence
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stores.sessions import an_upload
-from tusserver.protocol.refusals import StorageFull
+from tests.stores.sessions import an_upload, leased
+from tusserver.protocol.refusals import BytesElsewhere, StorageFull
 from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
-from tusserver.stores.here import PAUSE, QUICK, SLOW, Here
+from tusserver.stores.here import PAUSE, QUICK, SLOW, WAITS, Here
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
 
 
 class Clock:
-    """Seconds, as they are set."""
+    """Seconds, as they are set, and how often a thread has waited."""
 
     def __init__(self) -> None:
         self.now = 100.0
+        self.waits = 0
 
     def __call__(self) -> float:
         return self.now
 
-    def pass_by(self, seconds: float) -> str:
+    def pass_by(self, seconds: float, *, waiting: bool = True) -> str:
         """Work that takes so long."""
         self.now += seconds
+        self.waits += waiting
         return "done"
+
+
+def here_by(clock: Clock) -> Here:
+    return Here(True, clock, lambda: clock.waits)
 
 
 def test_after_slow_work_threads_do_it_for_a_while() -> None:
     clock = Clock()
-    here = Here(True, clock)
+    here = here_by(clock)
     assert here.now
     assert here.do(lambda: clock.pass_by(SLOW / 2)) == "done"
     assert here.now
@@ -53,7 +58,7 @@ def test_after_slow_work_threads_do_it_for_a_while() -> None:
 
 def test_threads_do_it_until_it_is_quick_again() -> None:
     clock = Clock()
-    here = Here(True, clock)
+    here = here_by(clock)
     here.do(lambda: clock.pass_by(SLOW * 2))
     clock.pass_by(PAUSE)
     assert not here.now
@@ -67,7 +72,7 @@ def test_threads_do_it_until_it_is_quick_again() -> None:
 
 def test_slow_work_that_fails_is_slow_too() -> None:
     clock = Clock()
-    here = Here(True, clock)
+    here = here_by(clock)
 
     def fail() -> None:
         clock.pass_by(1)
@@ -78,6 +83,19 @@ def test_slow_work_that_fails_is_slow_too() -> None:
     assert not here.now
 
 
+def test_work_that_only_had_no_processor_is_not_slow() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    here.do(lambda: clock.pass_by(1, waiting=False))
+    assert here.now
+
+
+def test_a_thread_that_sleeps_has_waited() -> None:
+    before = WAITS()
+    time.sleep(0.001)
+    assert WAITS() > before
+
+
 def test_not_while_threads_work_nor_where_it_is_not_allowed() -> None:
     here = Here(True)
     here.elsewhere = 1
@@ -85,66 +103,89 @@ def test_not_while_threads_work_nor_where_it_is_not_allowed() -> None:
     assert not Here(False).now
 
 
-async def written_by(store: DiskBytes, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Which thread writes a small upload."""
-    names: list[str] = []
-    pwritev = os.pwritev
-
-    def spied(fd: int, blocks: Sequence[Any], at: int) -> int:
-        names.append(threading.current_thread().name.partition("_")[0])
-        return pwritev(fd, blocks, at)
-
-    monkeypatch.setattr(os, "pwritev", spied)
-    writer = await store.open(an_upload(f"u{len(list(store._layout.parts.iterdir()))}"))
-    await writer.write([b"some"])
-    assert await writer.flush(last=True) == 4
-    await writer.close()
-    monkeypatch.setattr(os, "pwritev", pwritev)
-    assert len(names) == 1
-    return names[0]
-
-
-async def test_a_small_upload_is_written_here_unless_it_has_to_reach_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for durable, name in ((False, threading.current_thread().name), (True, "disk")):
-        store = DiskBytes(tmp_path / str(durable), durable=durable)
-        await store.start()
-        store._here.allowed = not durable  # whatever file system the tests run on
-        assert await written_by(store, monkeypatch) == name
-        await store.close()
-
-
-async def test_a_disk_that_was_slow_is_left_to_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    store = DiskBytes(tmp_path, durable=False)
+async def disk(path: Path, *, durable: bool = False) -> DiskBytes:
+    """A started store that writes in the loop where it may at all, whatever file system the tests run on."""
+    store = DiskBytes(path, durable=durable)
     await store.start()
-    store._here = Here(True, clock)
-    store._here.do(lambda: clock.pass_by(1))
-    assert await written_by(store, monkeypatch) == "disk"
-    clock.pass_by(PAUSE)
-    assert await written_by(store, monkeypatch) == threading.current_thread().name
+    store._here.allowed = not durable
+    return store
+
+
+async def test_bytes_are_put_down_here_unless_they_have_to_reach_the_disk(tmp_path: Path) -> None:
+    quick, safe = await disk(tmp_path / "quick"), await disk(tmp_path / "safe", durable=True)
+    assert (quick.prompt, safe.prompt) == (True, False)
+    upload = an_upload(length=9)
+    quick.put(upload, b"some")
+    upload = upload.advanced(4, now=1.0)
+    quick.put(upload, b"other")
+    upload = upload.advanced(9, now=1.0)
+    assert quick.finish_at_once(upload)
+    assert not safe.finish_at_once(upload)
+    assert (tmp_path / "quick" / upload.id).read_bytes() == b"someother"
+    assert b"".join([block async for block in quick.read(upload, 2, 9)]) == b"meother"
+    await quick.close()
+    await safe.close()
+
+
+async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Path) -> None:
+    store = await disk(tmp_path)
+    upload = an_upload(length=4)
+    store.put(upload, b"longer")
+    store.put(upload, b"four")
+    upload = upload.advanced(4, now=1.0)
+    assert store.finish_at_once(upload)
+    assert (tmp_path / upload.id).read_bytes() == b"four"
     await store.close()
 
 
-async def test_a_full_disk_is_told_and_nothing_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = DiskBytes(tmp_path, durable=False)
-    await store.start()
-    store._here.allowed = True
+async def test_parts_of_several_writers_are_not_joined_here(tmp_path: Path) -> None:
+    store = await disk(tmp_path)
+    upload = leased(an_upload(length=2))
+    store.put(upload, b"a")
+    upload = upload.advanced(1, now=1.0).fenced()
+    store.put(upload, b"b")
+    upload = upload.advanced(2, now=1.0)
+    assert not store.finish_at_once(upload)
+    await store.finish(upload)
+    assert (tmp_path / upload.id).read_bytes() == b"ab"
+    await store.close()
 
-    def full(fd: int, blocks: Sequence[Any], at: int) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
 
-    pwritev = os.pwritev
+async def test_a_disk_that_was_slow_is_left_to_threads(tmp_path: Path) -> None:
+    clock = Clock()
+    store = await disk(tmp_path)
+    store._here = here_by(clock)
+    store._here.do(lambda: clock.pass_by(1))
+    assert not store.prompt
+    clock.pass_by(PAUSE)
+    assert not store.prompt
     writer = await store.open(an_upload())
     await writer.write([b"some"])
-    monkeypatch.setattr(os, "pwritev", full)
-    with pytest.raises(StorageFull):
-        await writer.flush(last=True)
-    monkeypatch.setattr(os, "pwritev", pwritev)
-    assert writer.position == 0
+    assert await writer.flush(last=True) == 4
     await writer.close()
-    assert writer._fd is None
+    assert store.prompt
+    await store.close()
+
+
+async def test_a_full_disk_is_told_and_the_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await disk(tmp_path)
+    opened = len(os.listdir("/proc/self/fd"))
+
+    def full(fd: int, block: Any, at: int) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(StorageFull):
+            store.put(an_upload(), b"some")
+    assert len(os.listdir("/proc/self/fd")) == opened
+    await store.close()
+
+
+async def test_bytes_that_are_elsewhere_are_refused(tmp_path: Path) -> None:
+    store = await disk(tmp_path)
+    with pytest.raises(BytesElsewhere):
+        store.put(an_upload().placed("another"), b"some")
     await store.close()
 
 
@@ -168,10 +209,11 @@ async def test_the_log_is_moved_into_the_database(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(database, "CHECKPOINT", 50)
     store = SqliteSessions(tmp_path / "s.db", durable=False)
     await store.start()
+    store._database._here = Here(True, Clock())  # however busy this machine is
     upload = await store.create(an_upload("a"))
-    for _ in range(2500):  # a page each
+    for _ in range(1000):
         upload = await store.swap(upload, upload.placed(str(upload.version)))
         await store.ping()  # on the thread, behind the checkpoint
     pages = (tmp_path / "s.db-wal").stat().st_size / 4096
-    assert pages < 1500  # the thread itself, which writes where that is slow here, moves them each 1000
+    assert pages < 500
     await store.close()

@@ -227,6 +227,14 @@ async def test_only_tombstones_without_bytes_are_ever_removed_by_mongodb(
     assert [found["_id"] for found in database.uploads.find(dict(index["partialFilterExpression"]))] == ["gone"]
 
 
+async def test_notes_that_have_run_out_are_removed_by_mongodb(sessions: MongoSessions, database: Database[Any]) -> None:
+    await sessions.pin("errors", "pod-a", "text", 60)
+    index = database.notes.index_information()["run_out"]
+    assert (index["key"], index["expireAfterSeconds"]) == ([("until", 1)], 0)
+    (note,) = database.notes.find()
+    assert abs(note["until"] - datetime.now(UTC) - timedelta(seconds=60)) < timedelta(minutes=1)
+
+
 async def test_another_time_to_forget_changes_the_index(name: str, database: Database[Any]) -> None:
     for seconds in (100.0, 5000.0):
         store = MongoSessions(Mongo(shared_replica_set().url, name), forget_after=seconds)

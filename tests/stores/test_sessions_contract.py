@@ -12,7 +12,7 @@ import pytest
 from tests.stores.sessions import Pair, an_upload, found, leased
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Concat, Kind, Status, Upload
-from tusserver.stores.base import Conflict, Query, SessionStore, Tally
+from tusserver.stores.base import NOTE, Conflict, Query, SessionStore, Tally
 
 pytestmark = pytest.mark.anyio
 
@@ -351,6 +351,50 @@ async def test_a_claim_by_force_replaces_the_first(pair: Pair) -> None:
     await pair.one.claim_place("here")
     assert await pair.other.claim_place("there", force=True) == "there"
     assert await pair.one.claim_place("here") == "there"
+
+
+# Notes
+
+
+async def test_a_note_is_seen_on_its_board_and_gives_way_to_the_next(pair: Pair) -> None:
+    assert await pair.one.pinned("errors") == {}
+    await pair.one.pin("errors", "pod-a", '{"$set": "$x \u00fc\u4e16"}', 60)
+    await pair.other.pin("errors", "pod-b", "", 60)
+    await pair.one.pin("watched", "pod-a", "elsewhere", 60)
+    assert await pair.other.pinned("errors") == {"pod-a": '{"$set": "$x \u00fc\u4e16"}', "pod-b": ""}
+    await pair.other.pin("errors", "pod-a", "$$NOW", 60)
+    assert await pair.one.pinned("errors") == {"pod-a": "$$NOW", "pod-b": ""}
+
+
+async def test_a_note_runs_out_on_the_stores_clock(pair: Pair) -> None:
+    await pair.one.pin("errors", "short", "1", 1.5)
+    await pair.one.pin("errors", "long", "2", 60)
+    pair.clock.now += 1.25
+    assert set(await pair.other.pinned("errors")) == {"short", "long"}
+    pair.clock.now += 0.25
+    assert set(await pair.other.pinned("errors")) == {"long"}
+    await pair.one.pin("errors", "short", "3", 1)
+    assert await pair.other.pinned("errors") == {"long": "2", "short": "3"}
+
+
+async def test_a_note_is_no_larger_than_a_note_may_be(pair: Pair) -> None:
+    await pair.one.pin("errors", "pod-a", "x" * NOTE, 60)
+    with pytest.raises(ValueError):
+        await pair.one.pin("errors", "pod-a", "\u00fc" * (NOTE // 2 + 1), 60)
+    assert await pair.other.pinned("errors") == {"pod-a": "x" * NOTE}
+
+
+async def test_many_pin_at_once(pair: Pair) -> None:
+    stores = [pair.one, pair.other] * 10
+    await asyncio.gather(*(store.pin("errors", f"pod-{n}", str(n), 60) for n, store in enumerate(stores)))
+    await asyncio.gather(*(store.pin("errors", "pod-0", "same", 60) for store in stores))
+    assert await pair.one.pinned("errors") == {f"pod-{n}": str(n) if n else "same" for n in range(20)}
+
+
+async def test_notes_are_no_uploads(pair: Pair) -> None:
+    await pair.one.pin("errors", "pod-a", "1", 60)
+    assert await found(pair.one) == []
+    assert await pair.one.tally() == {}
 
 
 # Contests

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.sessions import an_upload, found, started
+from tests.stores.sessions import Clock, an_upload, found, started
 from tusserver.protocol.refusals import StorageFull, StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import TOMBSTONES, Kind, Status, Upload
 from tusserver.stores import database
 from tusserver.stores.base import Conflict, Query
-from tusserver.stores.sqlite import SqliteSessions, selection
+from tusserver.stores.sqlite import SqliteSessions
+from tusserver.stores.sqlite_rows import selection
 
 pytestmark = pytest.mark.anyio
 
@@ -167,7 +168,7 @@ async def test_a_failure_is_nobody_elses(store: SqliteSessions, path: Path) -> N
         await queued(*tasks)
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [
-        Upload, Conflict, UploadNotFound, OverflowError, StoreUnavailable, UploadNotFound, Upload, Upload, Upload,
+        Upload, Conflict, UploadNotFound, TypeError, StoreUnavailable, UploadNotFound, Upload, Upload, Upload,
     ]  # fmt: skip
     assert isinstance(ends[-1], Upload)
     assert ends[-1].offset == 7
@@ -324,3 +325,13 @@ async def test_a_damaged_database_is_unavailable(path: Path) -> None:
         with pytest.raises(StoreUnavailable, match="is damaged") as refused:
             await store.get("u1")
     assert isinstance(refused.value.__cause__, sqlite3.DatabaseError)
+
+
+async def test_notes_that_have_run_out_are_not_kept(path: Path) -> None:
+    clock = Clock()
+    async with started(store := SqliteSessions(path, clock=clock)):
+        for number in range(20):
+            await store.pin("errors", f"pod-{number}", "text", 5)
+            clock.now += 1
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT COUNT(*) FROM notes").fetchone() == (5,)

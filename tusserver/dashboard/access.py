@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import time
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tusserver.admin import bears
+from tusserver.admin_token import AdminToken
 
 COOKIE: Final = "tusserver_dashboard"
 SESSION_SECONDS: Final = 12 * 3600
@@ -30,13 +29,13 @@ class Access:
 
     def __init__(
         self,
-        token: str | None,
+        token: AdminToken | None,
         *,
         proxied: bool = False,
         secure: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._token = None if token is None else token.encode()
+        self._token = token
         self._proxied = proxied
         self._secure = secure
         self._clock = clock
@@ -47,10 +46,10 @@ class Access:
         return self._token is not None
 
     def may_see(self, request: Request) -> bool:
-        """Whether whoever asks may see what is going on."""
+        """Whether whoever asks may see what is going on. Raises TooManyGuesses."""
         if self._token is None:
             return self._is_local(request)
-        return bears(request, self._token) or self._is_session(request.cookies.get(COOKIE, ""))
+        return self._is_session(request.cookies.get(COOKIE, "")) or self._token.borne_by(request)
 
     def may_act(self, request: Request) -> bool:
         """Whether a request that changes something comes from the dashboard's own page, not from another site's.
@@ -63,9 +62,9 @@ class Access:
             return False
         return _is_own_origin(request) or (site is not None and self.by_token)
 
-    def knows(self, token: str) -> bool:
-        """Whether this is the admin token."""
-        return self._token is not None and hmac.compare_digest(token.strip().encode(), self._token)
+    def knows(self, token: str, request: Request) -> bool:
+        """Whether this is the admin token. Raises TooManyGuesses."""
+        return self._token is not None and self._token.is_said(token, request)
 
     def let_in(self, request: Request, response: Response) -> None:
         """Remember in the browser that it brought the token. Any server with the same token lets it in then."""
@@ -91,8 +90,8 @@ class Access:
         return int(expires) > self._clock()
 
     def _signature(self, expires: str) -> str:
-        said = f"dashboard until {expires}".encode("utf-8", "replace")
-        return hmac.new(self._token or b"", said, hashlib.sha256).hexdigest()
+        assert self._token is not None
+        return self._token.signature(f"dashboard until {expires}")
 
     def _is_local(self, request: Request) -> bool:
         """A page of another site can make a browser ask a local server under that site's name (DNS rebinding), and a

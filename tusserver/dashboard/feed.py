@@ -10,9 +10,9 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from tusserver.dashboard.picture import Picture
+from tusserver.bulletin import Board
+from tusserver.dashboard.picture import Picture, pod_of
 from tusserver.protocol.refusals import Refusal
-from tusserver.recent import Recent
 from tusserver.stores.base import SessionStore
 
 log = logging.getLogger("tusserver.dashboard")
@@ -28,9 +28,9 @@ OVERLAP: Final = 10
 class Feed:
     """The events of one process. A viewer that is slow misses events; nothing is kept for it."""
 
-    def __init__(self, sessions: SessionStore, recent: Recent, *, pod: str, every: float = EVERY) -> None:
-        self._picture = Picture(sessions, recent, pod)
-        self._pod = pod
+    def __init__(self, sessions: SessionStore, board: Board, *, every: float = EVERY) -> None:
+        self._picture = Picture(sessions, board)
+        self._pod = pod_of(board.holder)
         self._every = every
         self._viewers = 0
         self._looking: asyncio.Task[None] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from tusserver.admin import Answer, Operations, answered, json_answer, said
+from tusserver.admin_token import TooManyGuesses
 from tusserver.dashboard.access import Access
 from tusserver.dashboard.feed import Feed
 from tusserver.engine import Engine
@@ -65,7 +66,7 @@ class EventStream(StreamingResponse):
 
 
 class Dashboard:
-    """The routes."""
+    """The routes; they raise TooManyGuesses."""
 
     def __init__(self, engine: Engine, feed: Feed, access: Access) -> None:
         self._operations = Operations(engine)
@@ -105,8 +106,11 @@ class Dashboard:
         if body is None:
             return json_answer(said("too_large", "Send the form with the admin token, and nothing else."), 413, CLOSING)
         form = parse_qs(body.decode("utf-8", "replace"))
-        if not self._access.knows(form.get("token", [""])[0]):
-            return self._login_page(WRONG_TOKEN)
+        try:
+            if not self._access.knows(form.get("token", [""])[0], request):
+                return self._login_page(WRONG_TOKEN)
+        except TooManyGuesses as error:
+            return self._html("login.html", error.text, 429, error.headers)
         response = self._back()
         self._access.let_in(request, response)
         return response
@@ -149,9 +153,11 @@ class Dashboard:
     def _login_page(self, error: str = "") -> Response:
         return self._html("login.html", error, 401)
 
-    def _html(self, name: str, sentence: str = "", status: int = 200) -> Response:
+    def _html(
+        self, name: str, sentence: str = "", status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
         text = self._texts[name].decode().replace("{{sentence}}", sentence)
-        return Response(text, status, media_type="text/html", headers=HEADERS)
+        return Response(text, status, media_type="text/html", headers={**HEADERS, **(headers or {})})
 
     def _back(self) -> Response:
         """To the page, wherever this application is mounted: both forms are sent to what lies beside the events."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tusserver import records
+from tusserver.bulletin import Board, Bulletin
 from tusserver.dashboard.rates import Rates
 from tusserver.protocol.upload import Status, Upload
-from tusserver.recent import Recent
+from tusserver.recent import Refused
 from tusserver.stores.base import Query, SessionStore, Tally
 
 SHOWN: Final = 100
@@ -29,20 +30,22 @@ NEWEST: Final = Query(newest_first=True)
 
 
 class Picture:
-    """Looks at a session store again and again. ``pod``: how people tell this process from others."""
+    """Looks at a session store, and at what the other processes tell, again and again."""
 
-    def __init__(self, sessions: SessionStore, recent: Recent, pod: str) -> None:
+    def __init__(self, sessions: SessionStore, board: Board) -> None:
         self._sessions = sessions
-        self._recent = recent
-        self._pod = pod
+        self._board = board
+        self._pod = pod_of(board.holder)
+        self._others: Mapping[str, Bulletin] = {}
         self._rates = Rates()
         self._tallies: Mapping[Status, Tally] = {}
         self._tallied_at: float | None = None
         self.points: deque[tuple[float, int, int]] = deque(maxlen=POINTS)
 
     async def take(self) -> dict[str, Any]:
-        """How things are now. Two reads of the store, and a third every few seconds. Raises StoreUnavailable."""
+        """How things are now. Two reads of the store, and others every few seconds. Raises StoreUnavailable."""
         now = time.monotonic()
+        self._others = await self._board.others()
         if self._tallied_at is None or now - self._tallied_at >= TALLY_EVERY:
             self._tallies = await self._sessions.tally()
             self._tallied_at = now
@@ -72,24 +75,35 @@ class Picture:
         record = records.record(upload)
         del record["timeline"], record["metadata"]
         age = max(0.0, upload.as_of - upload.created_at)
-        client = self._recent.client(upload.id)
-        return {**record, "client": client, "age": round(age, 1), "rate": None if rate is None else round(rate)}
+        return {
+            **record,
+            "client": self._client(upload),
+            "age": round(age, 1),
+            "rate": None if rate is None else round(rate),
+        }
 
-    def _errors(self, uploads: Any) -> list[dict[str, Any]]:
-        """What this process refused, and what the sessions say ended early at others."""
-        errors = [{**refused._asdict(), "pod": self._pod} for refused in self._recent.refusals]
+    def _client(self, upload: Upload) -> str | None:
+        """Who sends to the upload, if anybody knows: its holder first of all."""
+        told = self._others.get(upload.lease.holder) if upload.lease is not None else None
+        return (told and told.clients.get(upload.id)) or self._board.recent.client(upload.id)
+
+    def _errors(self, uploads: Iterable[Upload]) -> list[dict[str, Any]]:
+        """What this process and the others refused; of those that tell nothing, what the sessions say ended early."""
+        told: dict[str, Sequence[Refused]] = {self._board.holder: self._board.recent.refusals}
+        told |= {holder: bulletin.refusals for holder, bulletin in self._others.items()}
+        errors = [{**each._asdict(), "pod": pod_of(holder)} for holder, refused in told.items() for each in refused]
         for upload in uploads:
             for moment in upload.timeline:
-                by = _pod_of(moment.by)
-                if moment.what not in ORDINARY and by != self._pod:
+                if moment.what not in ORDINARY and moment.by not in told:
                     about = {"status": None, "method": None, "upload": upload.id, "client": None}
-                    errors.append({"at": moment.at or 0.0, "code": moment.what, **about, "pod": by})
-        return sorted(errors, key=lambda error: -float(error["at"] or 0.0))[:ERRORS]
+                    pod = moment.by and pod_of(moment.by)
+                    errors.append({"at": moment.at or 0.0, "code": moment.what, **about, "pod": pod})
+        return sorted(errors, key=lambda error: -float(error["at"]))[:ERRORS]
 
 
-def _pod_of(holder: str | None) -> str | None:
-    """A holder is a pod and what makes it unique."""
-    return None if holder is None else holder.rpartition(":")[0] or holder
+def pod_of(holder: str) -> str:
+    """How people tell a process from others: a holder is a pod and what makes it unique."""
+    return holder.rpartition(":")[0] or holder
 
 
 async def _first(sessions: SessionStore, query: Query, limit: int) -> list[Upload]:

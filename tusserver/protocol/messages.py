@@ -23,20 +23,17 @@ class Request:
     base_url: str
     has_body: bool = False
     trailers: bool = False
+    _lines: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
-    def get(self, name: str) -> str | None:
-        """The value of a header given once, by its lower-case name; None when absent.
+    def __post_init__(self) -> None:
+        lines: dict[str, tuple[str, ...]] = {}
+        for name, value in self.headers:
+            lines[name] = (*lines[name], value) if name in lines else (value,)
+        object.__setattr__(self, "_lines", lines)
 
-        Raises ValueError when it was given more than once (AMB-37).
-        """
-        values = self.all(name)
-        if len(values) > 1:
-            raise ValueError(name)
-        return values[0] if values else None
-
-    def all(self, name: str) -> list[str]:
+    def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, by its lower-case name."""
-        return [value for key, value in self.headers if key == name]
+        return self._lines.get(name, ())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

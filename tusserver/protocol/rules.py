@@ -70,7 +70,8 @@ def created(command: Create, *, upload_id: str, limits: Limits, now: float) -> U
         metadata=command.metadata,
         concat=command.concat,
     )
-    return kept(upload.noted("created").advanced(0, now=now), limits, now)
+    upload = upload.noted("created")
+    return kept(upload if command.length != 0 else upload.advanced(0, now=now), limits, now)
 
 
 def joined(
@@ -130,9 +131,12 @@ def overflow(upload: Upload, command: Append) -> Refusal:
     return TooLarge(upload=upload) if deferred else LengthExceeded(upload=upload)
 
 
-def counted(upload: Upload, offset: int, *, limits: Limits, now: float, length: int | None = None) -> Upload:
-    """Count the durable bytes up to ``offset``, and the length that was declared with them; the expiry slides."""
-    moved = upload.advanced(offset, now=now)
+def counted(
+    upload: Upload, offset: int, *, limits: Limits, now: float, length: int | None = None, by: str | None = None
+) -> Upload:
+    """Count the durable bytes up to ``offset``, and the length that was declared with them; the expiry slides. ``by``:
+    see ``Upload.advanced``."""
+    moved = upload.advanced(offset, now=now, by=by)
     if length is not None:
         moved = moved.with_length(length, now=now)
     return kept(moved, limits, now)

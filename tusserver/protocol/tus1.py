@@ -7,7 +7,6 @@ of the upload id (404), content type (415), header syntax (400), and then what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -51,17 +50,16 @@ from tusserver.protocol.tus1_answers import STATUS, VERSION, describe, refuse, r
 from tusserver.protocol.upload import Concat, Kind
 
 
-def method_of(method: str, headers: Iterable[tuple[str, str]]) -> str:
+def method_of(request: Request) -> str:
     """The method that a request means, in upper case: ``X-HTTP-Method-Override`` counts whatever the real method is
     (CORE-16, CORE-17), except on OPTIONS, where a preflight must stay one (AMB-09).
 
-    ``headers`` are (lower-case name, value). An override that is empty, or given more than once, does not count here;
-    the latter is refused by ``Tus1.parse``.
+    An override that is empty, or given more than once, does not count here; the latter is refused by ``Tus1.parse``.
     """
-    overrides = [value.strip() for name, value in headers if name == "x-http-method-override"]
-    if method != "OPTIONS" and len(overrides) == 1 and overrides[0]:
-        return overrides[0].upper()
-    return method
+    overrides = request.all("x-http-method-override")
+    if len(overrides) == 1 and request.method != "OPTIONS":
+        return overrides[0].strip().upper() or request.method
+    return request.method
 
 
 class Tus1:
@@ -89,7 +87,7 @@ class Tus1:
 
     def parse(self, request: Request) -> Command:
         """What the request wants. Raises the first refusal in this file's order."""
-        method = method_of(request.method, request.headers)
+        method = method_of(request)
         if method == "OPTIONS":
             return Describe()
         _single(request, "x-http-method-override")
@@ -182,14 +180,14 @@ class Tus1:
 
     def refuse(self, refusal: Refusal, request: Request) -> Response:
         """The answer to a request that was refused."""
-        return refuse(refusal, head="HEAD" in (request.method, method_of(request.method, request.headers)))
+        return refuse(refusal, head="HEAD" in (request.method, method_of(request)))
 
 
 def _single(request: Request, name: str) -> str | None:
-    try:
-        return request.get(name)
-    except ValueError:
-        raise BadHeader(f"{name.title()} is there more than once; send it once.") from None
+    values = request.all(name)
+    if len(values) > 1:  # AMB-37
+        raise BadHeader(f"{name.title()} is there more than once; send it once.")
+    return values[0] if values else None
 
 
 def _integer(request: Request, name: str) -> int | None:
@@ -213,8 +211,7 @@ def _new_length(request: Request) -> int | None:
 
 
 def _body_size(request: Request) -> int | None:
-    codings = request.all("transfer-encoding")
-    if codings:
+    if codings := request.all("transfer-encoding"):
         if [coding.strip().lower() for coding in codings] != ["chunked"]:
             raise BadHeader("Transfer-Encoding must be chunked, and nothing else.")
         return None
@@ -224,4 +221,4 @@ def _body_size(request: Request) -> int | None:
 
 def _announces_checksum(request: Request) -> bool:
     announced = ",".join(request.all("trailer")).lower().split(",")
-    return "upload-checksum" in (name.strip() for name in announced)
+    return "upload-checksum" in [name.strip() for name in announced]

@@ -133,11 +133,11 @@ class Upload:
     def but(self, **changes: Any) -> Upload:
         """The same upload with other values in some fields; ``dataclasses.replace`` takes several times as long. Raises
         TypeError for what is no field."""
-        if not changes.keys() <= _FIELDS:
-            raise TypeError(f"an upload has no {', '.join(sorted(changes.keys() - _FIELDS))}")
+        fields = self.__dict__ | changes
+        if len(fields) != _FIELDS:
+            raise TypeError(f"an upload has no {', '.join(sorted(changes.keys() - self.__dict__.keys()))}")
         changed = object.__new__(Upload)
-        changed.__dict__.update(self.__dict__)
-        changed.__dict__.update(changes)
+        object.__setattr__(changed, "__dict__", fields)
         return changed
 
     # What can be read off
@@ -216,21 +216,20 @@ class Upload:
         """Take the lease from a holder that may still be writing: its token is spent."""
         return self.but(lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
 
-    def advanced(self, offset: int, *, now: float) -> Upload:
-        """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload."""
-        beyond = self.length is not None and offset > self.length
-        if self.status is not Status.ACTIVE or offset < self.offset or beyond:
-            raise InvalidTransition(f"{self.status} upload at {self.offset} of {self.length} cannot go to {offset}")
+    def advanced(self, offset: int, *, now: float, by: str | None = None) -> Upload:
+        """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload. ``by``:
+        who has written them, where that is not the holder of a lease."""
+        before, length = self.offset, self.length
+        if self.status is not Status.ACTIVE or offset < before or (length is not None and offset > length):
+            raise InvalidTransition(f"{self.status} upload at {before} of {length} cannot go to {offset}")
         parts, timeline = self.parts, self.timeline
-        if offset > self.offset:
-            timeline = self._with("received", self._holder, offset)
-            part = Part(token=self.token, start=self.offset, stop=offset)
-            if parts and parts[-1].token == self.token:
-                part = replace(part, start=parts[-1].start)
-                parts = parts[:-1]
-            parts = (*parts, part)
+        if offset > before:
+            timeline = self._with("received", by or self._holder, offset)
+            goes_on = bool(parts) and parts[-1].token == self.token
+            start = parts[-1].start if goes_on else before
+            parts = (*(parts[:-1] if goes_on else parts), Part(token=self.token, start=start, stop=offset))
         moved = self.but(parts=parts, updated_at=now, timeline=timeline)
-        return moved.to(Status.COMPLETED, now=now) if moved.remaining == 0 else moved
+        return moved.to(Status.COMPLETED, now=now) if offset == length else moved
 
     def with_length(self, length: int, *, now: float) -> Upload:
         """Declare a deferred length; an upload that is already that long is complete (CREA-08, CREA-13)."""
@@ -286,4 +285,4 @@ class Upload:
         return self.lease
 
 
-_FIELDS: Final = frozenset(each.name for each in fields(Upload))
+_FIELDS: Final = len(fields(Upload))

@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol
 
 from tusserver.protocol.refusals import BytesElsewhere
 from tusserver.protocol.upload import Kind, Status, Upload
 from tusserver.stores.findings import Finding
 
 Buffer = bytes | bytearray | memoryview
+
+NOTE: Final = 64 * 1024
+"""Bytes of a note (``SessionStore.pin``) at most, as UTF-8."""
 
 
 class Conflict(Exception):
@@ -119,6 +122,16 @@ class SessionStore(Protocol):
         """What ``claim_place`` would return, without claiming; None when nobody has claimed yet."""
         ...
 
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """Put a note for the other processes on a board, in the place of the note of that name. It is gone by itself so
+        many seconds later, on the store's clock; it need not outlive a loss of power. Raises ValueError for a text of
+        more than ``NOTE`` bytes."""
+        ...
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """The texts of the notes on a board, by name."""
+        ...
+
     def examine(self) -> AsyncGenerator[Finding, None]:
         """What an operator should know of this backend. Raises StoreUnavailable."""
         ...
@@ -163,7 +176,6 @@ class ByteWriter(Protocol):
         ...
 
 
-@runtime_checkable
 class PouringWriter(ByteWriter, Protocol):
     """A byte writer that can take bytes from a socket by itself, so that nobody has to carry them."""
 
@@ -255,6 +267,12 @@ def check_place(upload: Upload, place: str) -> None:
     """Raises BytesElsewhere when the upload's bytes are in another place than this one."""
     if upload.place not in (None, place):
         raise BytesElsewhere(upload=upload)
+
+
+def check_note(text: str) -> None:
+    """Raises ValueError when this is too long for a note."""
+    if len(text.encode()) > NOTE:
+        raise ValueError(f"a note has at most {NOTE} bytes")
 
 
 async def polled(sessions: SessionStore, holder: str, every: float) -> AsyncGenerator[Upload | None, None]:

@@ -33,9 +33,6 @@ T = TypeVar("T")
 CHECKPOINT: Final = 1000
 """Changes made in the loop after which the thread moves the log into the database (SQLite does so every 1000 pages)."""
 
-CLOSING: Final = 5.0
-"""Seconds that closing waits for what is queued; a disk that hangs must not keep the process from ending."""
-
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
 
@@ -103,13 +100,11 @@ class Database:
         self._open = True
 
     async def close(self) -> None:
-        """Carry out what is queued, for CLOSING seconds at most, and disconnect."""
+        """Carry out what is queued, for BUSY seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
             self._queue.put(None)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING):
-                    await self._ended
+            await asyncio.wait({self._ended}, timeout=BUSY)
 
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
@@ -135,6 +130,19 @@ class Database:
                 self._count()
                 return result
         return await self._do(work, writes=True)
+
+    def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What ``work`` returns or raises, in one transaction right here; None, and nothing has changed, where that
+        can't be."""
+        writer = self._writer
+        if not self._open or writer is None or not self._here.now:
+            return None
+        try:
+            result = self._here.do(lambda: _transaction(writer, lambda: work(writer)))
+        except sqlite3.Error:  # most likely another process writes
+            return None
+        self._count()
+        return result
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:
@@ -175,13 +183,12 @@ class Database:
             self._tell(connected.hand_over)
             return
         self._tell(connected.hand_over)
-        with contextlib.ExitStack() as connections:  # closed here: that looks at the files once more
-            for each in (connection, *filter(None, connected.result)):
-                connections.callback(each.close)
-            for batch in self._batches():
-                work = partial(_carry_out, connection, batch)
-                self._here.there(work) if any(job.writes for job in batch) else work()
-                self._tell(_hand_over, batch)
+        for batch in self._batches():
+            work = partial(_carry_out, connection, batch)
+            self._here.there(work) if any(job.writes for job in batch) else work()
+            self._tell(_hand_over, batch)
+        for each in filter(None, (connection, *connected.result)):  # here, since that looks at the files once more
+            each.close()
         self._tell(self._end)
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:
@@ -230,8 +237,7 @@ class Database:
         if _write_ahead(connection) != "wal":
             raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        with _transaction(connection):
-            self._prepare(connection)
+        _transaction(connection, lambda: self._prepare(connection))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:
@@ -247,16 +253,16 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        yield
+        result = work()
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return result
 
 
 def _carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
@@ -279,9 +285,14 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3
 
 
 def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    with _transaction(connection) if any(job.writes for job in batch) else contextlib.nullcontext():
+    def work() -> None:
         for job in batch:
             job.carry_out(connection)
+
+    if any(job.writes for job in batch):
+        _transaction(connection, work)
+    else:
+        work()
 
 
 def _hand_over(batch: list[Job]) -> None:

@@ -14,16 +14,17 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
-from tusserver.stores.base import check_place
-from tusserver.stores.disk_calls import BLOCK, copy_range, explaining, sync_directory
+from tusserver.stores.base import Buffer, check_place
+from tusserver.stores.disk_calls import BLOCK, explaining, opened, sync_directory
+from tusserver.stores.disk_finish import finish
 from tusserver.stores.disk_identity import file_system, identity
 from tusserver.stores.disk_layout import Layout, counted
 from tusserver.stores.disk_writer import DiskWriter
@@ -109,9 +110,28 @@ class DiskBytes:
     async def finish(self, upload: Upload) -> None:
         """See ``ByteStore``: the current token's file is filled with what earlier tokens' parts hold, and renamed."""
         check_place(upload, self._place)
-        whole = all(part.token == upload.token for part in upload.parts)  # nothing has to be copied
-        finishing = partial(self._finish, upload)
-        await (self._briefly("finish", finishing) if whole else self._run(finishing))
+        finishing = partial(finish, self._layout, upload, durable=self._durable)
+        await self._run(partial(self._here.there, finishing, "finish"))
+
+    @property
+    def prompt(self) -> bool:
+        """See ``PromptBytes``: while what goes into the page cache takes no time to speak of."""
+        return self._here.now
+
+    def put(self, upload: Upload, block: Buffer) -> None:
+        """See ``PromptBytes``."""
+        check_place(upload, self._place)
+        with explaining():
+            self._here.do(lambda: self._put(upload, block))
+
+    def finish_at_once(self, upload: Upload) -> bool:
+        """See ``PromptBytes``: where nothing has to be copied."""
+        if not self._here.now or any(part.token != upload.token for part in upload.parts):
+            return False
+        check_place(upload, self._place)
+        with explaining():
+            self._here.do(lambda: finish(self._layout, upload, durable=self._durable), "finish")
+        return True
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``."""
@@ -176,7 +196,7 @@ class DiskBytes:
         finally:
             self._here.elsewhere -= 1
 
-    # In a thread
+    # What blocks, mostly in a thread
 
     async def _run(self, work: Callable[[], T]) -> T:
         with explaining():
@@ -214,7 +234,7 @@ class DiskBytes:
         name = self._layout.parts / f".probe-{secrets.token_hex(8)}"
         other = self._root / name.name
         try:
-            with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+            with opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
                 os.write(fd, b"probe")
                 if self._durable:
                     os.fdatasync(fd)
@@ -246,54 +266,17 @@ class DiskBytes:
         except FileNotFoundError as error:  # the directory
             raise self._unfit(error) from error
 
-    def _finish(self, upload: Upload) -> None:
-        final = self._layout.final(upload)
-        if not final.exists():
-            try:
-                self._join(upload, final)
-            except FileNotFoundError:
-                if not final.exists():  # another process has not finished it either
-                    raise
-        if self._durable:  # before anything else goes, even where another process has renamed and was killed
-            sync_directory(self._root)
-            sync_directory(self._layout.parts)
-        self._layout.unlink_parts(upload)
-
-    def _join(self, upload: Upload, final: Path) -> None:
-        # Into no earlier token's file, were it to hold every byte: its writer may not yet know that it is fenced
-        own = self._layout.part(upload, upload.token)
-        earlier = [part for part in upload.parts if part.token != upload.token]
-        with _opened(own, os.O_RDWR | (0 if counted(upload) else os.O_CREAT)) as fd:
-            for part in earlier:
-                with _opened(self._layout.part(upload, part.token), os.O_RDONLY) as source:
-                    _copy(source, fd, part.start, part.stop)
-            size = os.fstat(fd).st_size
-            if size < upload.offset:
-                raise BytesMissing
-            if size > upload.offset:
-                os.ftruncate(fd, upload.offset)
-            if self._durable and (earlier or size > upload.offset):
-                os.fdatasync(fd)
-        own.rename(final)
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o644)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    def _put(self, upload: Upload, block: Buffer) -> None:
+        fd = self._open(upload)
+        try:
+            left, at = memoryview(block), upload.offset
+            while left:
+                written = os.pwrite(fd, left, at)
+                left, at = left[written:], at + written
+        finally:
+            os.close(fd)
 
 
 def _close(opening: asyncio.Future[int]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         os.close(opening.result())
-
-
-def _copy(source: int, target: int, start: int, stop: int) -> None:
-    while start < stop:
-        copied = copy_range(source, target, start, start, stop - start)
-        if copied == 0:
-            raise BytesMissing
-        start += copied

@@ -18,8 +18,11 @@ class Layout:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.parts = root / "parts"
+        # each upload is looked for several times: a Path takes a hundred times as long
+        self._in_root = f"{root}{os.sep}"
+        self._in_parts = f"{self.parts}{os.sep}"
 
-    def open_source(self, upload: Upload, path: Path) -> int:
+    def open_source(self, upload: Upload, path: str) -> int:
         """A file of ``sources``, opened; the finished one where that has taken its place."""
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -31,7 +34,7 @@ class Layout:
         if stop > upload.offset:
             raise BytesMissing
         final = self.final(upload)
-        if final.exists():
+        if os.path.exists(final):
             return [(final, start, stop)]
         overlaps = [(self.part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
         return [(path, first, last) for path, first, last in overlaps if first < last]
@@ -40,15 +43,15 @@ class Layout:
         """Raises BytesMissing or FileNotFoundError unless each file is long enough."""
         for path, _, stop in self.sources(upload, 0, upload.offset):
             with suppress(FileNotFoundError):  # finished since we looked
-                if path.stat().st_size >= stop:
+                if os.stat(path).st_size >= stop:
                     continue
-            if self.final(upload).stat().st_size < upload.offset:
+            if os.stat(self.final(upload)).st_size < upload.offset:
                 raise BytesMissing
 
     def delete(self, upload: Upload) -> None:
         """Delete every file of the upload."""
-        self.unlink_parts(upload)
-        self.final(upload).unlink(missing_ok=True)
+        self.unlink_parts(upload, upload.token)
+        _unlink(self.final(upload))
 
     def discard(self, upload_id: str) -> None:
         """Delete every file under this id, whatever its token."""
@@ -56,23 +59,28 @@ class Layout:
             part.unlink(missing_ok=True)
         (self.root / upload_id).unlink(missing_ok=True)
 
-    def unlink_parts(self, upload: Upload) -> None:
-        """Delete the upload's part files."""
-        for token in range(1, upload.token + 1):
-            self.part(upload, token).unlink(missing_ok=True)
+    def unlink_parts(self, upload: Upload, last: int) -> None:
+        """Delete the upload's part files under the tokens up to the last one."""
+        for token in range(1, last + 1):
+            _unlink(self.part(upload, token))
 
-    def final(self, upload: Upload) -> Path:
+    def final(self, upload: Upload) -> str:
         """Where the finished upload is."""
-        return self.root / upload.id
+        return f"{self._in_root}{upload.id}"
 
-    def part(self, upload: Upload, token: int) -> Path:
+    def part(self, upload: Upload, token: int) -> str:
         """Where its bytes under this token are."""
-        return self.parts / f"{upload.id}.{token}"
+        return f"{self._in_parts}{upload.id}.{token}"
 
 
 def counted(upload: Upload) -> bool:
     """Whether bytes are counted under the current token, so that its file has to be there."""
     return any(part.token == upload.token for part in upload.parts)
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _overlap(part: Part, start: int, stop: int) -> tuple[int, int]:

@@ -39,7 +39,7 @@ CLOSED: Final = "The writer is closed."
 
 STEP: Final = 64 * BLOCK
 
-Source = tuple[Path, int, int]
+Source = tuple[str, int, int]
 """Bytes ``[start, stop)`` of a file."""
 
 
@@ -52,7 +52,7 @@ class Lane(Flag):
 
 class DiskWriter:
     """A byte writer (see ``ByteWriter``) on the file ``fd``, or on one that ``opening`` makes once there is something
-    to be written. ``here`` says whether a small upload is written in the loop. ``sources`` finds where an upload's
+    to be written. ``here`` is told what is under way. ``sources`` finds where an upload's
     bytes lie, and ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is
     synced once, so that the file's name is durable too (None: it is already).
 
@@ -72,7 +72,7 @@ class DiskWriter:
         durable: bool,
         directory: Path | None,
         sources: Callable[[Upload, int, int], list[Source]],
-        open_source: Callable[[Upload, Path], int],
+        open_source: Callable[[Upload, str], int],
     ) -> None:
         self._fd = fd
         self._position = self._accepted = position
@@ -172,9 +172,7 @@ class DiskWriter:
         if Lane.BYTES in lane:
             held, self._held = self._held, held
         piece: Callable[[], T] = partial(self._on_file, held, work)
-        if held and Lane.SYNC in lane:
-            if self._here.now:
-                return self._at_once(lane, piece)
+        if held and Lane.SYNC in lane:  # what is small might be put down in the loop as well
             piece = partial(self._here.there, piece)
         running = asyncio.get_running_loop().run_in_executor(self._executor, piece)
         self._here.elsewhere += 1
@@ -182,20 +180,8 @@ class DiskWriter:
         self._lanes.update(dict.fromkeys(lane, running))
         return running
 
-    def _at_once(self, lane: Lane, work: Callable[[], T]) -> asyncio.Future[T]:
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        try:
-            done.set_result(self._here.do(work))
-        except Exception as error:
-            done.set_exception(error)
-        self._done(lane, done)
-        return done
-
     def _returned(self, lane: Lane, work: asyncio.Future[Any]) -> None:
         self._here.elsewhere -= 1
-        self._done(lane, work)
-
-    def _done(self, lane: Lane, work: asyncio.Future[Any]) -> None:
         if Lane.BYTES in lane:
             self._accepted = self._position + sum(map(len, self._held))
         if not work.cancelled():

@@ -8,35 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from tusserver.protocol.timeline import Moment
 from tusserver.protocol.upload import Concat, Kind, Lease, Part, Status, Upload
+
+TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
 
 
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
-    return upload.but(
-        created_at=round(upload.created_at, 3),
-        updated_at=round(upload.updated_at, 3),
-        expires_at=_rounded(upload.expires_at),
-        completed_at=_rounded(upload.completed_at),
-        ended_at=_rounded(upload.ended_at),
-        version=version,
-        lease=_stamped(upload.lease, now),
-        timeline=tuple([moment if moment.at is not None else moment._replace(at=now) for moment in upload.timeline]),
-        as_of=now,
-    )
+    # round() goes by way of a decimal string
+    times = {name: int(time * 1000 + 0.5) / 1000 for name in TIMES if (time := getattr(upload, name)) is not None}
+    timeline = upload.timeline
+    if any([moment.at is None for moment in timeline]):
+        timeline = tuple([moment if moment.at is not None else moment._replace(at=now) for moment in timeline])
+    lease = upload.lease and _stamped(upload.lease, now)
+    return upload.but(**times, version=version, lease=lease, timeline=timeline, as_of=now)
 
 
-def _rounded(time: float | None) -> float | None:
-    return None if time is None else round(time, 3)
-
-
-def _stamped(lease: Lease | None, now: float) -> Lease | None:
-    if lease is None:
-        return None
+def _stamped(lease: Lease, now: float) -> Lease:
     return replace(
         lease,
         expires_at=now + lease.ttl if lease.expires_at is None else lease.expires_at,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from typing import TypeVar
 
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.base import Conflict, Query, Tally, polled
+from tusserver.stores.base import Conflict, Query, Tally, check_note, polled
 from tusserver.stores.documents import as_stored
 from tusserver.stores.findings import Finding, warning
+from tusserver.stores.prompt import Register
+
+T = TypeVar("T")
 
 
 def matches(query: Query, upload: Upload) -> bool:
@@ -38,6 +42,7 @@ class MemorySessions:
         self._clock = clock
         self._uploads: dict[str, Upload] = {}
         self._place: str | None = None
+        self._notes: dict[tuple[str, str], tuple[str, float]] = {}
 
     async def start(self) -> None:
         """Nothing to connect to."""
@@ -47,19 +52,19 @@ class MemorySessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-        if upload.id in self._uploads:
-            raise Conflict(upload.id)
-        return self._keep(upload, version=1)
+        return self._now(lambda register: register.create(upload))
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return self._stored(upload_id).but(as_of=self._clock())
+        return self._now(lambda register: register.get(upload_id))
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
-        if self._stored(old.id).version != old.version:
-            raise Conflict(old.id)
-        return self._keep(new.named(old.id), version=old.version + 1)
+        return self._now(lambda register: register.swap(old, new))
+
+    def at_once(self, work: Callable[[Register], T]) -> T | None:
+        """See ``PromptSessions``."""
+        return self._now(work)
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -100,6 +105,18 @@ class MemorySessions:
         """See ``SessionStore``."""
         return self._place
 
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        check_note(text)
+        now = self._clock()
+        self._notes = {key: note for key, note in self._notes.items() if note[1] > now}
+        self._notes[board, name] = (text, now + seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        now = self._clock()
+        return {name: text for (on, name), (text, until) in self._notes.items() if on == board and until > now}
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         yield warning("memory", "sessions end with the process", "Use sqlite: or MongoDB for anything but a trial.")
@@ -107,15 +124,46 @@ class MemorySessions:
     async def ping(self) -> None:
         """Memory always answers."""
 
+    def _now(self, work: Callable[[Register], T]) -> T:
+        register = _Register(self._uploads, self._clock())
+        result = work(register)
+        self._uploads.update(register.changed)
+        return result
+
+
+class _Register:
+    """The sessions within a transaction: ``changed`` is what is to be stored at its end."""
+
+    def __init__(self, uploads: Mapping[str, Upload], now: float) -> None:
+        self.changed: dict[str, Upload] = {}
+        self._uploads = uploads
+        self._now = now
+
+    def create(self, upload: Upload) -> Upload:
+        """See ``Register``."""
+        if upload.id in self.changed or upload.id in self._uploads:
+            raise Conflict(upload.id)
+        return self._keep(upload, version=1)
+
+    def get(self, upload_id: str) -> Upload:
+        """See ``Register``."""
+        return self._stored(upload_id).but(as_of=self._now)
+
+    def swap(self, old: Upload, new: Upload) -> Upload:
+        """See ``Register``."""
+        if self._stored(old.id).version != old.version:
+            raise Conflict(old.id)
+        return self._keep(new.named(old.id), version=old.version + 1)
+
     def _stored(self, upload_id: str) -> Upload:
-        try:
-            return self._uploads[upload_id]
-        except KeyError:
-            raise UploadNotFound from None
+        upload = self.changed.get(upload_id) or self._uploads.get(upload_id)
+        if upload is None:
+            raise UploadNotFound
+        return upload
 
     def _keep(self, upload: Upload, *, version: int) -> Upload:
-        stored = as_stored(upload, version=version, now=self._clock())
-        self._uploads[stored.id] = stored
+        stored = as_stored(upload, version=version, now=self._now)
+        self.changed[stored.id] = stored
         return stored
 
 

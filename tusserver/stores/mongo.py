@@ -21,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
+from tusserver.stores import mongo_notes
 from tusserver.stores.base import Conflict, Query, Tally
 from tusserver.stores.findings import Finding
 from tusserver.stores.mongo_contests import bells
@@ -160,6 +161,14 @@ class MongoSessions:
             found = await self._mongo.collection(DEPLOYMENT).find_one({"_id": PLACE})
         return None if found is None else str(found["place"])
 
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        await mongo_notes.pin(self._mongo, board, name, text, now=self._now(), seconds=seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        return await mongo_notes.pinned(self._mongo, board, now=self._now())
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         async for finding in examined(self._mongo, self._name, [name for name, *_ in INDEXES]):
@@ -198,6 +207,7 @@ class MongoSessions:
                 await self._uploads.create_index(keys, name=name, **options)
         async with self._mongo.asking():
             await self._forget_late()
+        await mongo_notes.prepare(self._mongo)
 
     async def _forget_late(self) -> None:
         seconds = round(self._forget_after)

@@ -1,69 +1,32 @@
 """Sessions in an SQLite database, for one host: any number of its processes may share the database.
 
-The document holds the upload; the columns beside it are what is compared and searched. Both are written together.
 The store's clock is the host's.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
+
+import orjson
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
-from tusserver.protocol.upload import TOMBSTONES, Status, Upload
+from tusserver.protocol.upload import Status, Upload
+from tusserver.stores import sqlite_notes
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
-from tusserver.stores.documents import as_stored, from_document, to_document
+from tusserver.stores.documents import as_stored, from_document
 from tusserver.stores.findings import Finding, ok, problem
+from tusserver.stores.prompt import Register
+from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, update
 
-PAGE: Final = 200
-"""Uploads that ``find`` reads at once; other work goes on between two pages."""
+T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
-
-# SQLite uses a partial index where the condition stands in the query word for word: see ``selection``
-ENDED: Final = f"status IN ({', '.join(sorted(repr(status.value) for status in TOMBSTONES))})"
-
-SCHEMA: Final = (
-    """CREATE TABLE IF NOT EXISTS uploads (
-        id TEXT PRIMARY KEY NOT NULL,
-        version INTEGER NOT NULL,
-        status TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        created_at REAL NOT NULL,
-        updated_at REAL NOT NULL,
-        ended_at REAL,
-        expires_at REAL,
-        holder TEXT,
-        contested INTEGER NOT NULL,
-        stored INTEGER NOT NULL,
-        offset INTEGER NOT NULL,
-        length INTEGER,
-        document TEXT NOT NULL
-    )""",
-    "CREATE INDEX IF NOT EXISTS uploads_by_age ON uploads (created_at, id)",
-    "CREATE INDEX IF NOT EXISTS uploads_by_holder ON uploads (holder, contested) WHERE holder IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS uploads_by_expiry ON uploads (status, expires_at) WHERE expires_at IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS uploads_by_end ON uploads (ended_at) WHERE ended_at IS NOT NULL",
-    f"CREATE INDEX IF NOT EXISTS uploads_to_erase ON uploads (created_at, id) WHERE stored = 1 AND {ENDED}",
-    "CREATE INDEX IF NOT EXISTS uploads_to_join ON uploads (status, created_at, id) WHERE kind = 'final'",
-    "CREATE TABLE IF NOT EXISTS deployment (one INTEGER PRIMARY KEY CHECK (one = 1), place TEXT NOT NULL)",
-)
-
-COLUMNS: Final = (
-    "version", "status", "kind", "created_at", "updated_at", "ended_at", "expires_at",
-    "holder", "contested", "stored", "offset", "length", "document",
-)  # fmt: skip
-
-INSERT: Final = (
-    f"INSERT INTO uploads (id, {', '.join(COLUMNS)}) VALUES (:id, {', '.join(f':{name}' for name in COLUMNS)}) "
-    "ON CONFLICT (id) DO NOTHING"
-)
+LOOK_UP: Final = "SELECT document FROM uploads WHERE id = ?"
 TALLY: Final = """
     SELECT status, COUNT(*), SUM(CASE WHEN stored THEN offset ELSE 0 END), COALESCE(SUM(length - offset), 0)
     FROM uploads WHERE created_at >= ? GROUP BY status
@@ -92,35 +55,19 @@ class SqliteSessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-
-        def work(connection: sqlite3.Connection) -> Upload:
-            stored = as_stored(upload, version=1, now=self._clock())
-            if connection.execute(INSERT, _row(stored)).rowcount == 0:
-                raise Conflict(upload.id)
-            return stored
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: _Register(connection, self._clock()).create(upload))
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-
-        row = await self._database.look_up("SELECT document FROM uploads WHERE id = ?", upload_id)
-        if row is None:
-            raise UploadNotFound
-        return from_document(json.loads(row[0]), self._clock())
+        return _remembered(_found(await self._database.look_up(LOOK_UP, upload_id))).but(as_of=self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
+        return await self._database.write(lambda connection: _Register(connection, self._clock()).swap(old, new))
 
-        def work(connection: sqlite3.Connection) -> Upload:
-            stored = as_stored(new.named(old.id), version=old.version + 1, now=self._clock())
-            if connection.execute(*_update(old, stored)).rowcount == 0:
-                if connection.execute("SELECT 1 FROM uploads WHERE id = ?", (old.id,)).fetchone() is None:
-                    raise UploadNotFound
-                raise Conflict(old.id)
-            return stored
-
-        return await self._database.write(work)
+    def at_once(self, work: Callable[[Register], T]) -> T | None:
+        """See ``PromptSessions``."""
+        return self._database.at_once(lambda connection: work(_Register(connection, self._clock())))
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -137,7 +84,7 @@ class SqliteSessions:
         def work(connection: sqlite3.Connection) -> list[Upload]:
             now = self._clock()
             rows = connection.execute(sql, {**values, **after}).fetchall()
-            return [from_document(json.loads(document), now) for (document,) in rows]
+            return [from_document(orjson.loads(document), now) for (document,) in rows]
 
         start = (float("inf" if query.newest_first else "-inf"), "")
         after = dict(zip(("created_at", "id"), query.beyond or start, strict=True))
@@ -174,6 +121,14 @@ class SqliteSessions:
         row = await self._database.read(lambda connection: connection.execute(said).fetchone())
         return None if row is None else str(row[0])
 
+    async def pin(self, board: str, name: str, text: str, seconds: float) -> None:
+        """See ``SessionStore``."""
+        await sqlite_notes.pin(self._database, board, name, text, now=self._clock(), seconds=seconds)
+
+    async def pinned(self, board: str) -> Mapping[str, str]:
+        """See ``SessionStore``."""
+        return await sqlite_notes.pinned(self._database, board, now=self._clock())
+
     async def examine(self) -> AsyncGenerator[Finding, None]:
         """See ``SessionStore``."""
         check = "PRAGMA quick_check(1)"
@@ -188,86 +143,45 @@ class SqliteSessions:
         await self._database.read(lambda connection: connection.execute("SELECT 1 FROM uploads LIMIT 1").fetchone())
 
 
-def selection(query: Query) -> tuple[str, dict[str, Any]]:
-    """The SELECT for one page of what matches, and its values but for the place to go on after
-    (``:created_at``, ``:id``)."""
-    # The plus signs keep SQLite from walking through all uploads by age, for an order that costs little to make
-    bounded = query.expires_before is not None or query.ended_before is not None
-    age = ("+created_at", "+id") if bounded else ("created_at", "id")
-    beyond, direction = ("<", "DESC") if query.newest_first else (">", "ASC")
-    conditions = [f"({', '.join(age)}) {beyond} (:created_at, :id)"]
-    if query.stored is not None:
-        conditions.append(f"stored = {query.stored:d}")
-    if query.statuses is not None:
-        names = sorted(repr(status.value) for status in query.statuses)
-        conditions.append(f"status IN ({', '.join(names)})")
-    if query.kind is not None:
-        conditions.append(f"kind = {query.kind.value!r}")
-    if query.leased is not None:
-        conditions.append(f"holder IS {'NOT ' if query.leased else ''}NULL")
-    if query.contested is not None:
-        conditions.append(f"contested = {query.contested:d}")
-    values = {
-        "holder": query.holder,
-        "expires_before": query.expires_before,
-        "ended_before": query.ended_before,
-        "updated_before": query.updated_before,
-        "created_from": query.created_from,
-    }
-    asked = {name: value for name, value in values.items() if value is not None}
-    conditions.extend(COMPARISONS[name] for name in asked)
-    order = ", ".join(f"{column} {direction}" for column in age)
-    return f"SELECT document FROM uploads WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT {PAGE}", asked
+class _Register:
+    """The sessions within a transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+
+    def create(self, upload: Upload) -> Upload:
+        """See ``Register``."""
+        stored = as_stored(upload, version=1, now=self._now)
+        if self._connection.execute(INSERT, row(stored)).rowcount == 0:
+            raise Conflict(upload.id)
+        return stored
+
+    def get(self, upload_id: str) -> Upload:
+        """See ``Register``."""
+        document = _found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone())
+        return from_document(orjson.loads(document), self._now)
+
+    def swap(self, old: Upload, new: Upload) -> Upload:
+        """See ``Register``."""
+        stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=self._now)
+        if self._connection.execute(*update(old, stored)).rowcount == 0:
+            if self._connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
+                raise UploadNotFound
+            raise Conflict(old.id)
+        return stored
 
 
-COMPARISONS: Final = {
-    "holder": "holder = :holder",
-    "expires_before": "expires_at < :expires_before",
-    "ended_before": "ended_at < :ended_before",
-    "updated_before": "updated_at < :updated_before",
-    "created_from": "created_at >= :created_from",
-}
+def _found(row: tuple[str] | None) -> str:
+    if row is None:
+        raise UploadNotFound
+    return row[0]
 
 
-def _update(old: Upload, stored: Upload) -> tuple[str, dict[str, Any]]:
-    """Only what changes is set: SQLite writes each index of a column that is named, changed or not, and each of them is
-    a page of the log."""
-    before, after = _searched(old), _searched(stored)
-    changed = tuple(name for name, value in after.items() if value != before[name])
-    return _update_of(changed), {**after, "document": _document(stored)}
-
-
-@cache
-def _update_of(columns: tuple[str, ...]) -> str:
-    settings = ", ".join(f"{name} = :{name}" for name in (*columns, "document"))
-    return f"UPDATE uploads SET {settings} WHERE id = :id AND version = :version - 1"
-
-
-def _row(upload: Upload) -> dict[str, Any]:
-    return {**_searched(upload), "document": _document(upload)}
-
-
-def _document(upload: Upload) -> str:
-    return json.dumps(to_document(upload), separators=(",", ":"))
-
-
-def _searched(upload: Upload) -> dict[str, Any]:
-    lease = upload.lease
-    return {
-        "id": upload.id,
-        "version": upload.version,
-        "status": upload.status.value,
-        "kind": upload.kind.value,
-        "created_at": upload.created_at,
-        "updated_at": upload.updated_at,
-        "ended_at": upload.ended_at,
-        "expires_at": upload.expires_at,
-        "holder": lease and lease.holder,
-        "contested": lease is not None and lease.contest is not None,
-        "stored": upload.stored,
-        "offset": upload.offset,
-        "length": upload.length,
-    }
+@lru_cache(256)
+def _remembered(document: str) -> Upload:
+    """What is only asked for is mostly what it was the last time: a player fetches one upload in many ranges."""
+    return from_document(orjson.loads(document), 0.0)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -277,6 +191,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"The session database {path} was made by a newer version of the server "
             f"(schema {found}; this one knows {SCHEMA_VERSION}): run that version."
         )
-    for statement in SCHEMA:
+    for statement in (*SCHEMA, sqlite_notes.SCHEMA):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -56,7 +56,8 @@ function card({ name, size, url }) {
 
 /** A player, which gives its place to `gone` for as long as there is nothing to play. */
 function playerOf(name, url, gone) {
-  const player = made('video', { controls: true, preload: 'metadata', src: url, playsInline: true })
+  // from a moment on, or Safari shows nothing before it plays
+  const player = made('video', { controls: true, preload: 'metadata', src: `${url}#t=0.001`, playsInline: true })
   player.setAttribute('aria-label', name)
   const delays = [...LOOK_AGAIN_AFTER]
   const show = (there) => {

@@ -4,7 +4,9 @@ import '@uppy/screen-capture/css/style.min.css'
 import '@uppy/webcam/css/style.min.css'
 import './index.css'
 import { Arrived } from './arrived.js'
+import { Keeping } from './keeping.js'
 import { listed } from './listed.js'
+import { Pictures } from './pictures.js'
 import { Speed } from './speed.js'
 import { uploader } from './uploader.js'
 import { Waiting } from './waiting.js'
@@ -16,4 +18,6 @@ const waiting = new Waiting(document.getElementById('waiting'))
 document.getElementById('origin').textContent = location.host
 listed(document.getElementById('drop'))
 const uppy = uploader({ uploads, target: '#drop', arrived, waiting })
+new Keeping(uppy)
+new Pictures(uppy)
 new Speed(uppy, document.getElementById('speed'))

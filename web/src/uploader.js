@@ -27,10 +27,19 @@ export function uploader({ uploads, target, arrived, waiting }) {
     proudlyDisplayPoweredByUppy: false,
     note: 'Any video of any size. It starts at once.',
     doneButtonHandler: () => uppy.clear(),
-    locale: { strings: { dropPasteImportFiles: 'Drop videos here, %{browseFiles} or record one:', browseFiles: 'pick them' } },
+    locale: {
+      strings: {
+        dropPasteImportFiles: 'Drop videos here, %{browseFiles} or record:',
+        browseFiles: 'pick them',
+        dropHint: 'Drop the videos here',
+        dashboardTitle: 'Videos on their way',
+        importFrom: '%{name}',
+        myDevice: 'This device',
+      },
+    },
   })
   uppy.use(Webcam, { modes: ['video-audio'], showRecordingLength: true })
-  uppy.use(ScreenCapture)
+  uppy.use(ScreenCapture, { enableScreenshots: false, locale: { strings: { pluginNameScreenCapture: 'Screen' } } })
   uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 * GIB, maxTotalSize: 4 * GIB } })
   useTus(uppy, uploads, waiting)
   uppy.on('upload-success', (file, answer) => arrived.add({ name: file.name, size: file.size, url: answer.uploadURL }))

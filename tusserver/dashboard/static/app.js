@@ -4,7 +4,8 @@ import { Chart } from "./chart.js";
 import { clock, duration, name, percent, pod, size, speed, words } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
-const chart = new Chart($("chart"), $("peak"));
+const chart = new Chart($("chart"), $("peak"), $("start"));
+let active = [];
 let latest = [];
 let next = null;
 let page = null;
@@ -48,7 +49,7 @@ function fill(row, upload, detail) {
   const done = percent(upload);
   put(button, name(upload));
   put(badge, upload.status);
-  badge.dataset.status = upload.status;
+  row.dataset.status = badge.dataset.status = upload.status;
   bar.max = 100;
   bar.setAttribute("aria-label", `Progress of ${name(upload)}`);
   if (done === null) bar.removeAttribute("value");
@@ -62,7 +63,7 @@ const running = (upload) =>
     `${size(upload.offset)} of ${size(upload.length)}`,
     speed(upload.rate),
     `pod ${pod(upload.holder) || "-"}`,
-    `client ${upload.client || upload.owner || "not known here"}`,
+    `client ${upload.client || upload.owner || "not known"}`,
     `${duration(upload.age)} old`,
   ]);
 
@@ -93,13 +94,10 @@ function now(seen) {
   put($("removed"), (statuses.cancelled.count + statuses.expired.count).toLocaleString());
   put($("success"), seen.success === null ? "-" : `${(Math.floor(seen.success * 1000) / 10).toFixed(1)}%`);
   chart.draw(seen.at);
-  list($("active"), seen.active, running);
-  $("nobody").hidden = seen.active.length > 0;
-  ({ latest, next } = seen);
-  if (page === null) {
-    list($("latest"), latest, known);
-    $("older").disabled = next === null;
-  }
+  ({ active, latest, next } = seen);
+  list($("active"), active, running);
+  $("nobody").hidden = active.length > 0;
+  if (page === null) turned(latest, next);
   errors(seen.errors);
 }
 
@@ -116,22 +114,27 @@ async function ask(path, options) {
   return said;
 }
 
+function turned(uploads, following) {
+  list($("latest"), uploads, known);
+  $("none").hidden = uploads.length > 0;
+  $("older").hidden = following === null;
+}
+
 async function turn(after) {
   const status = $("status").value;
   if (!status && !after) {
     page = null;
-    list($("latest"), latest, known);
+    turned(latest, next);
   } else {
     const query = new URLSearchParams({ limit: "25", ...(status && { status }), ...(after && { after }) });
     try {
       page = await ask(`uploads?${query}`);
-      list($("latest"), page.uploads, known);
+      turned(page.uploads, page.next);
     } catch (error) {
       state(error.message, "trouble");
     }
   }
   $("newest").hidden = !after;
-  $("older").disabled = (page === null ? next : page.next) === null;
 }
 
 function older() {
@@ -160,6 +163,7 @@ function sheet(upload) {
     Type: upload.media_type,
     Owner: upload.owner,
     Pod: upload.leased ? pod(upload.holder) : null,
+    Client: active.find((each) => each.id === upload.id)?.client,
     Created: new Date(upload.created_at).toLocaleString(),
     Expires: upload.expires_at && new Date(upload.expires_at).toLocaleString(),
   };

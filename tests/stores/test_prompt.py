@@ -1,0 +1,118 @@
+"""Session stores that can make a transaction right here (``PromptSessions``): all or nothing, and nobody between."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores.sessions import BACKENDS, Clock, Pair, an_upload, leased, started
+from tusserver.protocol.refusals import UploadNotFound
+from tusserver.protocol.upload import Upload
+from tusserver.stores.base import Conflict
+from tusserver.stores.memory import MemorySessions
+from tusserver.stores.mongodb import settled
+from tusserver.stores.prompt import PromptSessions, Register
+from tusserver.stores.sqlite import SqliteSessions
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PromptSessions]:
+    clock, path = Clock(), tmp_path / "s.db"
+    in_memory = request.param == "memory"
+    async with started(
+        store := MemorySessions(clock) if in_memory else SqliteSessions(path, durable=False, clock=clock)
+    ):
+        yield store
+
+
+async def test_what_is_done_at_once_is_what_one_by_one_would_bring(sessions: PromptSessions) -> None:
+    stored = await sessions.create(leased(an_upload("one", length=9)))
+    swapped = await sessions.swap(stored, stored.advanced(4, now=2.0))
+
+    def work(register: Register) -> Upload:
+        made = register.create(leased(an_upload("two", length=9)))
+        assert register.get("two") == made
+        return register.swap(made, made.advanced(4, now=2.0))
+
+    at_once = sessions.at_once(work)
+    assert at_once is not None
+    assert at_once.named("one").same_as(swapped)
+    assert (await sessions.get("two")).same_as(at_once)
+
+
+async def test_what_raises_changes_nothing(sessions: PromptSessions) -> None:
+    before = await sessions.create(an_upload("old"))
+
+    def work(register: Register) -> None:
+        register.create(an_upload("new"))
+        register.swap(before, before.placed("there"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        sessions.at_once(work)
+    assert (await sessions.get("old")).same_as(before)
+    with pytest.raises(UploadNotFound):
+        await sessions.get("new")
+
+
+async def test_it_refuses_as_the_store_does(sessions: PromptSessions) -> None:
+    old = await sessions.create(an_upload("u"))
+    await sessions.swap(old, old.placed("there"))
+    with pytest.raises(Conflict):
+        sessions.at_once(lambda register: register.swap(old, old.placed("elsewhere")))
+    with pytest.raises(Conflict):
+        sessions.at_once(lambda register: register.create(an_upload("u")))
+    with pytest.raises(UploadNotFound):
+        sessions.at_once(lambda register: register.get("nobody"))
+    with pytest.raises(UploadNotFound):
+        sessions.at_once(lambda register: register.swap(an_upload("nobody"), an_upload("nobody")))
+
+
+async def test_nobody_else_stores_anything_meanwhile(tmp_path: Path) -> None:
+    sessions = SqliteSessions(tmp_path / "s.db", durable=False)
+    async with started(sessions):
+        old = await sessions.create(an_upload("u"))
+        other = sqlite3.connect(tmp_path / "s.db", isolation_level=None, timeout=0)
+
+        def work(register: Register) -> Upload:
+            read = register.get("u")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("UPDATE uploads SET version = version + 1")
+            return register.swap(read, read.placed("there"))
+
+        stored = sessions.at_once(work)
+        assert stored is not None
+        assert stored.version == old.version + 1
+        other.close()
+
+
+async def test_where_another_process_writes_nothing_happens(tmp_path: Path) -> None:
+    sessions = SqliteSessions(tmp_path / "s.db", durable=False)
+    async with started(sessions):
+        other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        assert sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        other.execute("ROLLBACK")
+        other.close()
+        with pytest.raises(UploadNotFound):
+            await sessions.get("u")
+
+
+async def test_what_has_to_reach_the_disk_is_not_done_here(tmp_path: Path) -> None:
+    sessions = SqliteSessions(tmp_path / "s.db", durable=True)
+    async with started(sessions):
+        assert sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        with pytest.raises(UploadNotFound):
+            await sessions.get("u")
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+async def test_only_stores_in_this_machine_offer_it(backend: str, tmp_path: Path) -> None:
+    pair: Pair = BACKENDS[backend](tmp_path, Clock())
+    assert isinstance(pair.one, PromptSessions) is not backend.startswith("mongodb")
+    await settled(pair.close())

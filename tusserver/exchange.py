@@ -1,0 +1,55 @@
+"""One request on its way to an answer, and how its head is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from tusserver.body import RequestBody
+from tusserver.protocol.messages import Request
+
+Scope = Any
+
+
+@dataclass(kw_only=True, slots=True)
+class Exchange:
+    """One request on its way to an answer, and what the log line says about it."""
+
+    scope: Scope
+    request: Request
+    method: str
+    client: str
+    body: RequestBody
+    started: float = field(default_factory=time.perf_counter)
+    upload_id: str | None = None
+    since: int | None = None
+    until: int | None = None
+    code: str | None = None
+
+
+def decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    """As text. httptools leaves the white space behind a value, which is no part of it (RFC 9110 section 5.5)."""
+    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in headers])
+
+
+@lru_cache(256)
+def on_the_wire(name: str) -> bytes:
+    """A header's name as ASGI has it."""
+    return name.lower().encode("latin-1")
+
+
+def has_body(headers: tuple[tuple[str, str], ...]) -> bool:
+    """Whether a body may follow these headers."""
+    for name, value in headers:
+        if name == "transfer-encoding" or (name == "content-length" and value not in ("", "0")):
+            return True
+    return False
+
+
+def awaits_continue(exchange: Exchange) -> bool:
+    """Whether the client still waits for permission to send its body, so that there is nothing to drain."""
+    expects = any(value.lower() == "100-continue" for value in exchange.request.all("expect"))
+    return expects and not exchange.body.begun

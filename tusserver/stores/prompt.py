@@ -1,0 +1,63 @@
+"""What a store may offer besides its contract: to do something short right here, without a wait in between.
+
+A small request whose body has arrived needs no lease then. Between reading its upload and counting its bytes nobody
+else gets to do anything: not in this process, which does nothing else meanwhile, and not in another one, since the
+sessions' transaction keeps it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar, runtime_checkable
+
+from tusserver.protocol.upload import Upload
+from tusserver.stores.base import Buffer, ByteStore, SessionStore
+
+T = TypeVar("T")
+
+
+class Register(Protocol):
+    """A session store within a transaction. Each does what the method of that name does in ``SessionStore``."""
+
+    def get(self, upload_id: str) -> Upload:
+        """Raises UploadNotFound."""
+        ...
+
+    def create(self, upload: Upload) -> Upload:
+        """Raises Conflict."""
+        ...
+
+    def swap(self, old: Upload, new: Upload) -> Upload:
+        """Raises Conflict, UploadNotFound."""
+        ...
+
+
+@runtime_checkable
+class PromptSessions(SessionStore, Protocol):
+    """A session store that can make a short transaction in the event loop."""
+
+    def at_once(self, work: Callable[[Register], T]) -> T | None:
+        """What ``work`` returns, once everything that it did with the register has been stored together; nobody else
+        stores anything meanwhile. None where that would have to wait: then nothing is stored, whether ``work`` has
+        been called or not. What ``work`` raises is raised, and then nothing is stored either."""
+        ...
+
+
+@runtime_checkable
+class PromptBytes(ByteStore, Protocol):
+    """A byte store that can take few bytes in the event loop."""
+
+    @property
+    def prompt(self) -> bool:
+        """Whether it can now, and as durably as it is asked to."""
+        ...
+
+    def put(self, upload: Upload, block: Buffer) -> None:
+        """Put the block down at ``upload.offset`` under ``upload.token``, overwriting what lies there. The caller sees
+        to it that nobody else writes under this token meanwhile, and that a slow one is noticed. Raises StorageFull,
+        BytesMissing, BytesElsewhere, StoreUnavailable."""
+        ...
+
+    def finish_at_once(self, upload: Upload) -> bool:
+        """What ``finish`` does, where that is short; False, and nothing has happened, where it may not be."""
+        ...
