@@ -12,7 +12,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def way(request: pytest.FixtureRequest) -> str:
-    """How a server takes bodies in: ``direct`` from the socket into the file, or ``plain``, through the process."""
+    """How a server takes bodies in: ``direct`` from the socket into the file, or ``plain``, through the process; or
+    ``claimed``: direct however short they are."""
     return str(getattr(request, "param", "direct"))
 
 

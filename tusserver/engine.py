@@ -98,10 +98,7 @@ class Engine:
     async def drain(self, seconds: float = 5.0) -> None:
         """Take no more work; every writer saves what arrived, gives its lease back and refuses with ShuttingDown."""
         self.draining = True
-        ends = [hold.ended.wait() for hold in self._leases.interrupt(ShuttingDown)]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await asyncio.gather(*ends)
+        await self._leases.drain(ShuttingDown, seconds)
 
     async def stop(self) -> None:
         """Drain, finish what goes on behind the answers, and close the stores."""

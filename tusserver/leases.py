@@ -57,6 +57,17 @@ class Leases:
         """The ids of the uploads that are held here, those that were taken last at the end."""
         return list(self._holds)
 
+    async def drain(self, reason: Callable[[], Refusal], seconds: float) -> None:
+        """Ask them to end, and wait so long until they have. One whose store does not answer by then is told that it
+        need not wait; its lease runs out."""
+        holds = self.interrupt(reason)
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(hold.ended.wait() for hold in holds))
+        except TimeoutError:
+            for hold in holds:
+                hold.trouble(StoreUnavailable())
+
     @property
     def awaited(self) -> int:
         """Bytes that the uploads held here are still to receive, where their lengths are known."""

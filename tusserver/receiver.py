@@ -161,9 +161,11 @@ class Receiver:
         await asyncio.wait({self._task(work)}, timeout=AFTERWARDS)
 
     async def stop(self) -> None:
-        """Wait, for a while, for what goes on behind the answers."""
+        """Wait, for a while, for what goes on behind the answers; what then still waits for a store is given up."""
         if self._work:
-            await asyncio.wait(self._work, timeout=AFTERWARDS)
+            _, left = await asyncio.wait(self._work, timeout=AFTERWARDS)
+            for task in left:
+                task.cancel()
 
     def _finished_at_once(self, upload: Upload) -> bool:
         """Where that fails, it is tried again as ever, which tells why."""

@@ -30,7 +30,9 @@ def run(*arguments: str, command: tuple[str, ...] = ("-m", "conformance")) -> su
     return subprocess.run([sys.executable, *command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=110)
 
 
-@pytest.mark.parametrize("stores", STORES)
+@pytest.mark.parametrize(
+    ("stores", "way"), [*((each, "direct") for each in STORES), ("SQLite, disk", "claimed")], indirect=["way"]
+)
 def test_this_server_passes_every_must_and_should(
     start: Callable[..., ServerProcess], tmp_path: Path, stores: str
 ) -> None:

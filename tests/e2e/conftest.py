@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.measured import MeasuredServer
 from tests.e2e.server import ServerProcess
+
+
+def server_of(way: str, directory: Path, settings: dict[str, object]) -> ServerProcess:
+    """A server that takes bodies in by this way (see the fixture of that name), not started yet."""
+    if way == "claimed":
+        return MeasuredServer(directory, settings, claims_all=True)
+    return ServerProcess(directory, {"direct": way == "direct", **settings})
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def start(tmp_path: Path, way: str) -> Iterator[Callable[..., ServerProcess]]:
     servers: list[ServerProcess] = []
 
     def starter(**settings: object) -> ServerProcess:
-        server = ServerProcess(tmp_path, {"direct": way == "direct", **settings})
+        server = server_of(way, tmp_path, settings)
         servers.append(server)
         server.start()
         return server

@@ -66,6 +66,8 @@ def metadata(**values: str) -> str:
 class ServerProcess:
     """``settings`` by field name; the data lie below ``directory`` and outlive the process."""
 
+    module = "tusserver"
+
     def __init__(self, directory: Path, settings: dict[str, object], name: str = "server") -> None:
         self.directory = directory
         self.name = name
@@ -103,7 +105,7 @@ class ServerProcess:
         known = {key: value for key, value in os.environ.items() if not key.startswith(("TUSSERVER_", "MONGO_", "DB_"))}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tusserver", "serve"],
+                [sys.executable, "-m", self.module, "serve"],
                 env={**known, **self.environment},
                 stdout=log,
                 stderr=log,

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
+import pytest
 import requests
 
 from tests.e2e.server import TUS, ServerProcess
@@ -14,6 +15,9 @@ from tests.http.wire import OCTETS, Wire
 
 Connect = Callable[[], Wire]
 Start = Callable[..., ServerProcess]
+
+either_way = pytest.mark.parametrize("way", ["direct", "claimed"], indirect=True, scope="module")
+"""For a module: short bodies go through the process, as they do by themselves, and straight into the file."""
 
 UPLOAD_BYTES = "application/offset+octet-stream"
 UNKNOWN = "0" * 32

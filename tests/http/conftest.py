@@ -6,15 +6,22 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.e2e.conftest import server_of
 from tests.e2e.conftest import start as start
 from tests.e2e.server import ServerProcess
 from tests.http.wire import Wire
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def way(request: pytest.FixtureRequest) -> str:
+    """That of all tests, for a whole module."""
+    return str(getattr(request, "param", "direct"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, way: str) -> Iterator[ServerProcess]:
     """A server with its defaults, but for a maximum size."""
-    server = ServerProcess(tmp_path_factory.mktemp("server"), {"max_size": "20MB"})
+    server = server_of(way, tmp_path_factory.mktemp("server"), {"max_size": "20MB"})
     server.start()
     yield server
     server.stop()

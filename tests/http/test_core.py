@@ -6,9 +6,11 @@ import pytest
 import requests
 
 from tests.e2e.server import OCTETS, TUS, ServerProcess, metadata, some_bytes
-from tests.http.asking import NUMBER, UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, path_of, post, said
+from tests.http.asking import NUMBER, UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, either_way, path_of, post, said
 from tests.http.wire import HEAD, Wire, chunked
 from tests.http.wire import OCTETS as OCTETS_HEAD
+
+pytestmark = either_way
 
 
 def unchanged(server: ServerProcess, url: str, offset: int) -> bool:

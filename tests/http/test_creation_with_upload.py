@@ -6,8 +6,10 @@ import pytest
 import requests
 
 from tests.e2e.server import ServerProcess, some_bytes
-from tests.http.asking import UPLOAD_BYTES, Connect, checksum, post, said
+from tests.http.asking import UPLOAD_BYTES, Connect, checksum, either_way, post, said
 from tests.http.wire import HEAD, chunked
+
+pytestmark = either_way
 
 
 @pytest.mark.requirement("CWU-02", "CWU-03")

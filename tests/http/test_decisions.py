@@ -10,8 +10,10 @@ import pytest
 import requests
 
 from tests.e2e.server import OCTETS, TUS, ServerProcess, received, some_bytes, wait_for
-from tests.http.asking import UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, path_of, post, said
+from tests.http.asking import UNKNOWN, UPLOAD_BYTES, Connect, Start, checksum, either_way, path_of, post, said
 from tests.http.wire import HEAD, chunked
+
+pytestmark = either_way
 
 ORDER = [
     (412, {"Tus-Resumable": "0.2.2"}),

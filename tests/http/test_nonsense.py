@@ -12,13 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.server import ServerProcess, some_bytes, wait_for
-from tests.http.asking import path_of
+from tests.http.asking import either_way, path_of
 from tests.http.wire import HEAD, OCTETS, Answer, Wire
 
 BROKEN = [b"", b"zz\r\n", b"-1\r\n", b"g", b"\r\n", b"0x1\r\n", b"\x00", b" 1\r\n", b"f" * 17 + b"\r\n"]
 FUZZ = settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+pytestmark = either_way
 
 NAMES = [
     "Tus-Resumable", "Upload-Offset", "Upload-Length", "Upload-Defer-Length", "Upload-Metadata", "Upload-Concat",

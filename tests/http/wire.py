@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from dataclasses import dataclass
 
 HEAD = "Host: 127.0.0.1\r\nTus-Resumable: 1.0.0\r\n"
@@ -19,14 +20,15 @@ class Answer:
 
 
 class Wire:
-    """``send`` bytes, and ``read`` one response at a time."""
+    """``send`` bytes, and ``read`` one response at a time. ``context``: over TLS. ``raw``: the connection itself."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.raw = plain if context is None else context.wrap_socket(plain, server_hostname="127.0.0.1")
         self._received = b""
 
     def send(self, *said: str | bytes) -> None:
-        self._socket.sendall(b"".join(each.encode("latin-1") if isinstance(each, str) else each for each in said))
+        self.raw.sendall(b"".join(each.encode("latin-1") if isinstance(each, str) else each for each in said))
 
     def read(self, *, head_only: bool = False) -> Answer:
         while b"\r\n\r\n" not in self._received:
@@ -42,28 +44,28 @@ class Wire:
 
     def silent(self, seconds: float = 0.3) -> bool:
         """Whether the server says nothing for this long."""
-        self._socket.settimeout(seconds)
+        self.raw.settimeout(seconds)
         try:
-            return not self._received and not self._socket.recv(1, socket.MSG_PEEK)
+            return not self._received and not self.raw.recv(1, socket.MSG_PEEK)
         except TimeoutError:
             return True
         finally:
-            self._socket.settimeout(10)
+            self.raw.settimeout(10)
 
     def ended(self) -> bool:
         """Whether the server closes the connection, after whatever it still says."""
         try:
-            while self._socket.recv(65536):
+            while self.raw.recv(65536):
                 pass
         except ConnectionResetError:
             return True
         return True
 
     def close(self) -> None:
-        self._socket.close()
+        self.raw.close()
 
     def _more(self) -> None:
-        more = self._socket.recv(65536)
+        more = self.raw.recv(65536)
         if not more:
             raise EOFError(self._received)
         self._received += more

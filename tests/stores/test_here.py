@@ -16,7 +16,7 @@ from tests.stores.sessions import an_upload, leased
 from tusserver.protocol.refusals import BytesElsewhere, StorageFull
 from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
-from tusserver.stores.here import PAUSE, SLOW, WAITS, Here
+from tusserver.stores.here import PAUSE, QUICK, SLOW, WAITS, Here
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -50,8 +50,23 @@ def test_after_slow_work_threads_do_it_for_a_while() -> None:
     assert here.do(lambda: clock.pass_by(SLOW / 2)) == "done"
     assert here.now
     here.do(lambda: clock.pass_by(SLOW * 2))
+    assert here.there(lambda: "done") == "done"
     assert not here.now
     clock.pass_by(PAUSE)
+    assert here.now
+
+
+def test_threads_do_it_until_it_is_quick_again() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    here.do(lambda: clock.pass_by(SLOW * 2))
+    clock.pass_by(PAUSE)
+    assert not here.now
+    here.there(lambda: clock.pass_by(QUICK * 2))
+    here.there(lambda: "quick", "of another kind")
+    clock.pass_by(PAUSE)
+    assert not here.now
+    here.there(lambda: clock.pass_by(QUICK / 2))
     assert here.now
 
 
@@ -143,6 +158,11 @@ async def test_a_disk_that_was_slow_is_left_to_threads(tmp_path: Path) -> None:
     store._here.do(lambda: clock.pass_by(1))
     assert not store.prompt
     clock.pass_by(PAUSE)
+    assert not store.prompt
+    writer = await store.open(an_upload())
+    await writer.write([b"some"])
+    assert await writer.flush(last=True) == 4
+    await writer.close()
     assert store.prompt
     await store.close()
 

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -99,14 +100,11 @@ class Database:
         self._open = True
 
     async def close(self) -> None:
-        """Carry out what is queued, and disconnect."""
+        """Carry out what is queued, for BUSY seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
             self._queue.put(None)
-            await self._ended
+            await asyncio.wait({self._ended}, timeout=BUSY)
 
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
@@ -139,7 +137,6 @@ class Database:
         writer = self._writer
         if not self._open or writer is None or not self._here.now:
             return None
-
         try:
             result = self._here.do(lambda: _transaction(writer, lambda: work(writer)))
         except sqlite3.Error:  # most likely another process writes
@@ -186,10 +183,12 @@ class Database:
             self._tell(connected.hand_over)
             return
         self._tell(connected.hand_over)
-        with contextlib.closing(connection):
-            for batch in self._batches():
-                _carry_out(connection, batch)
-                self._tell(_hand_over, batch)
+        for batch in self._batches():
+            work = partial(_carry_out, connection, batch)
+            self._here.there(work) if any(job.writes for job in batch) else work()
+            self._tell(_hand_over, batch)
+        for each in filter(None, (connection, *connected.result)):  # here, since that looks at the files once more
+            each.close()
         self._tell(self._end)
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:
@@ -225,6 +224,7 @@ class Database:
     def _connect_reader(self) -> sqlite3.Connection:
         reader = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         reader.execute("PRAGMA query_only = ON")
+        reader.execute("PRAGMA schema_version").fetchone()  # opens its files, here on the thread
         return reader
 
     def _connect_writer(self) -> sqlite3.Connection:

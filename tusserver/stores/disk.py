@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,10 +30,16 @@ from tusserver.stores.disk_layout import Layout, counted
 from tusserver.stores.disk_writer import DiskWriter
 from tusserver.stores.findings import Finding, ok, warning
 from tusserver.stores.here import Here
+from tusserver.stores.threads import Threads
+
+log = logging.getLogger("tusserver.storage")
 
 T = TypeVar("T")
 
 THREADS: Final = 16
+
+CLOSING: Final = 1.0
+"""Seconds that the end of the process waits for a disk that does not answer."""
 
 NEAR: Final = frozenset({"btrfs", "ext3", "ext4", "overlay", "tmpfs", "xfs"})
 """File systems that lie in this machine, where what goes into the page cache takes no time to speak of."""
@@ -51,7 +57,7 @@ class DiskBytes:
         self._layout = Layout(self._root)
         self._place = ""
         self._durable = durable
-        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="disk")
+        self._executor = Threads(THREADS, "disk")
         self._here = Here(False)
 
     async def start(self) -> None:
@@ -61,7 +67,8 @@ class DiskBytes:
 
     async def close(self) -> None:
         """See ``ByteStore``."""
-        await asyncio.to_thread(self._executor.shutdown)
+        if not await asyncio.to_thread(self._executor.end, CLOSING):
+            log.error("%s does not answer; what was asked of it last is not waited for", self._root)
 
     @property
     def place(self) -> str:
@@ -103,7 +110,8 @@ class DiskBytes:
     async def finish(self, upload: Upload) -> None:
         """See ``ByteStore``: the current token's file is filled with what earlier tokens' parts hold, and renamed."""
         check_place(upload, self._place)
-        await self._run(lambda: finish(self._layout, upload, durable=self._durable))
+        finishing = partial(finish, self._layout, upload, durable=self._durable)
+        await self._run(partial(self._here.there, finishing, "finish"))
 
     @property
     def prompt(self) -> bool:
@@ -114,7 +122,7 @@ class DiskBytes:
         """See ``PromptBytes``."""
         check_place(upload, self._place)
         with explaining():
-            self._put(upload, block)
+            self._here.do(lambda: self._put(upload, block))
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied."""
@@ -122,7 +130,7 @@ class DiskBytes:
             return False
         check_place(upload, self._place)
         with explaining():
-            self._here.do(lambda: finish(self._layout, upload, durable=self._durable))
+            self._here.do(lambda: finish(self._layout, upload, durable=self._durable), "finish")
         return True
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
@@ -157,7 +165,7 @@ class DiskBytes:
 
     async def room(self) -> int | None:
         """See ``ByteStore``."""
-        return await self._briefly(self._measure)
+        return await self._briefly("measure", self._measure)
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
@@ -178,11 +186,15 @@ class DiskBytes:
         """See ``ByteStore``."""
         await self._run(self._probe)
 
-    async def _briefly(self, work: Callable[[], T]) -> T:
+    async def _briefly(self, kind: str, work: Callable[[], T]) -> T:
         if self._here.now:
             with explaining():
-                return self._here.do(work)
-        return await self._run(work)
+                return self._here.do(work, kind)
+        self._here.elsewhere += 1
+        try:
+            return await self._run(partial(self._here.there, work, kind))
+        finally:
+            self._here.elsewhere -= 1
 
     # What blocks, mostly in a thread
 

@@ -171,7 +171,10 @@ class DiskWriter:
         held: list[Buffer] = []
         if Lane.BYTES in lane:
             held, self._held = self._held, held
-        running = asyncio.get_running_loop().run_in_executor(self._executor, self._on_file, held, work)
+        piece: Callable[[], T] = partial(self._on_file, held, work)
+        if held and Lane.SYNC in lane:  # what is small might be put down in the loop as well
+            piece = partial(self._here.there, piece)
+        running = asyncio.get_running_loop().run_in_executor(self._executor, piece)
         self._here.elsewhere += 1
         running.add_done_callback(partial(self._returned, lane))
         self._lanes.update(dict.fromkeys(lane, running))

@@ -2,7 +2,9 @@
 
 Handing it over and back takes longer than a write into the page cache; but a disk that is busy, far away or broken
 would hold up everybody. So it is done here while the last one took no time to speak of, and nothing else is under way.
-Time that it took because others had the processor does not count: threads would not have it sooner.
+Time that it took because others had the processor does not count: threads would not have it sooner. After a slow one
+all is left to threads, until they find work of that kind quick again: a disk that stays slow holds up the loop once,
+even if it is quick to say how full it is.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ SLOW: Final = 0.005
 
 PAUSE: Final = 2.0
 """Seconds after that in which threads do it."""
+
+QUICK: Final = 0.025
+"""Seconds up to which it was quick on a thread, which waits for the interpreter too, a few times."""
 
 
 def _waited() -> int:
@@ -42,19 +47,30 @@ class Here:
         self.elsewhere = 0
         self._clock = clock
         self._waits = waits
+        self._slow: set[str] = set()
         self._again = float("-inf")
 
     @property
     def now(self) -> bool:
         """Whether the next piece is to be done here."""
-        return self.allowed and self.elsewhere == 0 and self._clock() >= self._again
+        return self.allowed and not self._slow and self.elsewhere == 0 and self._clock() >= self._again
 
-    def do(self, work: Callable[[], T]) -> T:
-        """Do it here, and remember whether it was slow."""
+    def do(self, work: Callable[[], T], kind: str = "write") -> T:
+        """Do it here, and remember whether work of this kind was slow."""
         waits, began = self._waits(), self._clock()
         try:
             return work()
         finally:
             ended = self._clock()
             if ended - began > SLOW and self._waits() > waits:
+                self._slow.add(kind)
                 self._again = ended + PAUSE
+
+    def there(self, work: Callable[[], T], kind: str = "write") -> T:
+        """Do it on the thread that calls this, since it was not to be done here, and find out whether that is over."""
+        began = self._clock()
+        try:
+            return work()
+        finally:
+            if self._clock() - began <= QUICK:
+                self._slow.discard(kind)
