@@ -15,6 +15,7 @@ import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any, TextIO
 
 import orjson
@@ -110,7 +111,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
-        fields.update({name: value for name, value in record.__dict__.items() if name not in _USUAL})
+        added = islice(record.__dict__.items(), len(_NOWHERE), None)  # what is passed as ``extra`` comes last
+        fields.update({name: value for name, value in added if name not in _USUAL})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return _encode(fields)
