@@ -4,6 +4,7 @@ A bound is about half as much again as what it costs today."""
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -108,6 +109,30 @@ def test_small_requests_with_sqlite(server: ServerProcess, client: requests.Sess
     assert create.exceeds(Cost(reads=5, writes=19, bytes_in=1_000, bytes_out=28_000, faults=few)) == []
     assert patch.exceeds(Cost(reads=15, writes=38, bytes_in=50_000, bytes_out=80_000, faults=few)) == []
     assert whole.exceeds(Cost(reads=12, writes=42, bytes_in=30_000, bytes_out=87_000, faults=few)) == []
+
+
+def test_small_requests_that_need_not_reach_the_disk(
+    start: Callable[..., ServerProcess], client: requests.Session
+) -> None:
+    """In one go: a thread, a second transaction or a lease would show as twice the writes. What a busy machine has made
+    slow is done by threads for a while, so that it is asked again until it is not."""
+    server = start(durability="page-cache")
+    data, length = some_bytes(SMALL), {"Upload-Length": str(SMALL)}
+
+    def exceeding() -> list[str]:
+        urls = [server.create(SMALL) for _ in range(TIMES + 1)]
+        patch = each_of(server, TIMES, lambda number: patched(client, urls[number], data))
+        whole = each_of(
+            server, TIMES, lambda number: client.post(server.url, data=data, headers={**OCTETS, **length}, timeout=20)
+        )
+        return [
+            *patch.exceeds(Cost(reads=4, writes=15, bytes_in=30_000, bytes_out=46_000, faults=4)),
+            *whole.exceeds(Cost(reads=3, writes=17, bytes_in=26_000, bytes_out=50_000, faults=4)),
+        ]
+
+    deadline = time.monotonic() + 60
+    while found := exceeding():
+        assert time.monotonic() < deadline, found
 
 
 class Profiled:
