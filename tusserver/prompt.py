@@ -20,7 +20,7 @@ from tusserver.protocol.refusals import ChecksumMismatch
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import ByteStore, SessionStore, check_place
-from tusserver.stores.prompt import PromptBytes, PromptSessions, Register
+from tusserver.stores.prompt import PromptBytes, PromptSessions, Register, prompt_bytes, prompt_sessions
 
 SMALL: Final = 64 * 1024
 """Bytes up to which a body is small: writing them, and hashing them, takes less time than handing them to a thread."""
@@ -43,9 +43,10 @@ class Prompt:
         cls, sessions: SessionStore, storage: ByteStore, *, holder: str, limits: Limits, clock: Callable[[], float]
     ) -> Prompt | None:
         """None where one of the stores never can."""
-        if isinstance(sessions, PromptSessions) and isinstance(storage, PromptBytes):
-            return cls(sessions, storage, holder=holder, limits=limits, clock=clock)
-        return None
+        quick, near = prompt_sessions(sessions), prompt_bytes(storage)
+        if quick is None or near is None:
+            return None
+        return cls(quick, near, holder=holder, limits=limits, clock=clock)
 
     def append(self, command: Append, body: RequestBody) -> Upload | None:
         """The upload with the body counted. None: nothing has happened, it has to be done the long way. Raises what the

@@ -20,7 +20,7 @@ from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Kind, Upload
 from tusserver.stores.base import ByteStore
-from tusserver.stores.prompt import PromptBytes
+from tusserver.stores.prompt import prompt_bytes
 
 log = logging.getLogger("tusserver.receiver")
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Receiver:
     ) -> None:
         self.material: Callable[[], None] = lambda: None
         self._storage = storage
-        self._prompt = storage if isinstance(storage, PromptBytes) else None
+        self._prompt = prompt_bytes(storage)
         self._leases = leases
         self._limits = limits
         self._hooks = hooks

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.stores.sessions import BACKENDS, Clock, Pair, an_upload, leased, started
-from tusserver.protocol.refusals import UploadNotFound
+from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Conflict
+from tusserver.stores.disk import DiskBytes
+from tusserver.stores.gridfs import GridFsBytes
 from tusserver.stores.memory import MemorySessions
-from tusserver.stores.mongodb import settled
-from tusserver.stores.prompt import PromptSessions, Register
+from tusserver.stores.mongodb import Mongo, settled
+from tusserver.stores.prompt import PromptSessions, Register, prompt_bytes, prompt_sessions
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -114,5 +116,13 @@ async def test_what_has_to_reach_the_disk_is_not_done_here(tmp_path: Path) -> No
 @pytest.mark.parametrize("backend", sorted(BACKENDS))
 async def test_only_stores_in_this_machine_offer_it(backend: str, tmp_path: Path) -> None:
     pair: Pair = BACKENDS[backend](tmp_path, Clock())
-    assert isinstance(pair.one, PromptSessions) is not backend.startswith("mongodb")
+    assert (prompt_sessions(pair.one) is None) is backend.startswith("mongodb")
     await settled(pair.close())
+
+
+async def test_a_store_of_bytes_that_is_not_started_is_asked_nothing(tmp_path: Path) -> None:
+    gridfs = GridFsBytes(Mongo("mongodb://127.0.0.1:1"))
+    with pytest.raises(StoreUnavailable):
+        _ = gridfs.place
+    assert prompt_bytes(gridfs) is None
+    assert prompt_bytes(DiskBytes(tmp_path)) is not None

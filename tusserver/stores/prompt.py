@@ -8,7 +8,7 @@ sessions' transaction keeps it out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast
 
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer, ByteStore, SessionStore
@@ -32,7 +32,6 @@ class Register(Protocol):
         ...
 
 
-@runtime_checkable
 class PromptSessions(SessionStore, Protocol):
     """A session store that can make a short transaction in the event loop."""
 
@@ -43,7 +42,6 @@ class PromptSessions(SessionStore, Protocol):
         ...
 
 
-@runtime_checkable
 class PromptBytes(ByteStore, Protocol):
     """A byte store that can take few bytes in the event loop."""
 
@@ -61,3 +59,14 @@ class PromptBytes(ByteStore, Protocol):
     def finish_at_once(self, upload: Upload) -> bool:
         """What ``finish`` does, where that is short; False, and nothing has happened, where it may not be."""
         ...
+
+
+def prompt_sessions(sessions: SessionStore) -> PromptSessions | None:
+    """The same store, if it is of a kind that can."""
+    return cast(PromptSessions, sessions) if hasattr(type(sessions), "at_once") else None
+
+
+def prompt_bytes(storage: ByteStore) -> PromptBytes | None:
+    """The same store, if it is of a kind that can. (A runtime-checkable protocol would ask the store for its place,
+    which it may not know yet.)"""
+    return cast(PromptBytes, storage) if hasattr(type(storage), "put") else None
