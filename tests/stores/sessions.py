@@ -21,6 +21,9 @@ from tusserver.stores.mongo import MongoSessions
 from tusserver.stores.mongodb import Mongo
 from tusserver.stores.sqlite import SqliteSessions
 
+PATIENCE = 60.0
+"""Seconds."""
+
 
 class Clock:
     """Stands still until it is moved."""
@@ -89,14 +92,20 @@ def motor(path: Path, clock: Clock) -> Pair:
 
 
 def _in_mongodb(clock: Clock, client: Callable[[str], Any]) -> Pair:
-    url, database = shared_replica_set().url, f"contract-{secrets.token_hex(4)}"
+    url, database = _patient(shared_replica_set().url), f"contract-{secrets.token_hex(4)}"
 
     def now() -> Any:
         return {"$literal": DatetimeMS(round(clock.now * 1000))}
 
     theirs = client(url)
-    one = MongoSessions(Mongo(theirs, database), now=now)
-    return Pair(one, MongoSessions(Mongo(url, database), now=now), clock, theirs.close)
+    other = Mongo(theirs, database)
+    other.timeout = PATIENCE
+    return Pair(MongoSessions(other, now=now), MongoSessions(Mongo(url, database), now=now), clock, theirs.close)
+
+
+def _patient(url: str) -> str:
+    """A busy machine needs more time than an operator would give: hundreds of tasks wait for a hundred connections."""
+    return f"{url}{'&' if '?' in url else '?'}timeoutMS={int(PATIENCE * 1000)}"
 
 
 BACKENDS: dict[str, Callable[[Path, Clock], Pair]] = {
