@@ -249,6 +249,15 @@ def test_pre_create_changes_metadata_and_owner(serve: Serve) -> None:
     assert owners == ["ada"]
 
 
+def test_an_owner_that_cannot_be_stored_is_the_hooks_failure(serve: Serve) -> None:
+    async def own(event: Event) -> Change:
+        return Change(owner="\ud800")
+
+    answer = create(serve(pre_create=own))
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "refused_by_application"
+
+
 def test_pre_create_refuses(serve: Serve, tmp_path: Path) -> None:
     told: list[str] = []
     refused(create(serve(pre_create=refusing(418), post_create=recorder(told, "post_create"))), 418)

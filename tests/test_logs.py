@@ -51,6 +51,22 @@ def test_json_is_one_object_a_line() -> None:
     assert "ZeroDivisionError" in failed["exception"]
 
 
+def test_lean_records_say_the_same() -> None:
+    """What ``tusserver serve`` does to its own; other packages also log with names, and into the same lines."""
+    program = PROGRAM.replace("configure(sys.argv", "from tusserver.logs import lean; lean(); configure(sys.argv")
+    program += (
+        'log.warning("%(what)s took %(seconds)d s", {"what": "it", "seconds": 3})\nlog.warning("all of %s", "it")\n'
+    )
+    said = []
+    for source in (PROGRAM, program):
+        command = [sys.executable, "-c", source, "json", "info"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        said.append([{**json.loads(line), "time": None} for line in done.stderr.splitlines()])
+    usual, lean = said
+    assert lean[:2] == usual
+    assert [each["event"] for each in lean[2:]] == ["it took 3 s", "all of it"]
+
+
 def test_off_a_terminal_auto_is_json() -> None:
     looked, swept, started, failed = (json.loads(line) for line in lines("auto", "debug"))
     assert [looked["event"], swept["event"], failed["event"]] == ["looked", "swept", "failed"]

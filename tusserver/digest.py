@@ -33,15 +33,16 @@ class Digest:
         if not self._hashes:
             return
         if sum(map(len, blocks)) < HOP:
-            self._update(blocks)
+            self.take(blocks)
         else:
-            await asyncio.to_thread(self._update, blocks)
+            await asyncio.to_thread(self.take, blocks)
 
     def matches(self, checksum: Checksum) -> bool:
         """Whether what passed has this checksum."""
         return self._hashes[checksum.algorithm].digest() == checksum.digest
 
-    def _update(self, blocks: Sequence[bytes | memoryview]) -> None:
+    def take(self, blocks: Sequence[bytes | memoryview]) -> None:
+        """The same, right here."""
         for known in self._hashes.values():
             for block in blocks:
                 known.update(block)

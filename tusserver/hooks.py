@@ -51,10 +51,15 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """What ``pre_create`` may change: the metadata (text is stored as UTF-8) and the owner; None leaves them."""
+    """What ``pre_create`` may change: the metadata (text is stored as UTF-8) and the owner; None leaves them. Raises
+    UnicodeEncodeError for an owner that is no text which UTF-8 can carry, since stores could not keep it."""
 
     metadata: Mapping[str, str | bytes] | None = None
     owner: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.owner is not None:
+            self.owner.encode()
 
     def applied_to(self, upload: Upload) -> Upload:
         """The draft, changed so."""

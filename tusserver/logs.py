@@ -12,7 +12,7 @@ import logging.config
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
@@ -45,6 +45,8 @@ class LeanRecord(logging.LogRecord):
         self, name: str, level: int, pathname: str, lineno: int, msg: object, args: Any, exc_info: Any, *rest: object
     ) -> None:
         self.__dict__.update(_NOWHERE)
+        if args and len(args) == 1 and isinstance(args[0], Mapping) and args[0]:
+            args = args[0]  # for ``%(name)s``, as ever
         self.name, self.msg, self.args, self.exc_info = name, msg, args, exc_info
         self.levelno, self.levelname = level, logging.getLevelName(level)
         self.created = time.time()

@@ -9,11 +9,11 @@ file without a session, which ``tusserver fsck`` finds.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
 from tusserver.body import RequestBody
+from tusserver.digest import Digest
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
 from tusserver.protocol.refusals import ChecksumMismatch
@@ -88,11 +88,11 @@ class Prompt:
         if rules.exceeds(stop, rules.bound(upload, command, self._limits)):
             return None
         check_place(upload, self._storage.place)
-        checksum = command.body.checksum
-        if checksum is not None and hashlib.new(checksum.algorithm, block, usedforsecurity=False).digest() != (
-            checksum.digest
-        ):
-            raise ChecksumMismatch(upload=upload)
+        if command.body.checksum is not None:
+            digest = Digest(command.body, ())
+            digest.take([block])
+            if not digest.matches(command.body.checksum):
+                raise ChecksumMismatch(upload=upload)
         self._storage.put(upload, block)
         upload = upload.noted("taken", by=self._holder)
         return rules.counted(
