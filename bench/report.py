@@ -134,8 +134,9 @@ def sides(found: Sequence[Side]) -> str:
 
 
 def left_out(found: dict[str, Any]) -> str:
-    """The servers of which figures are missing, and why, in one line."""
-    return "Left out: " + "; ".join(f"{name} ({reason})" for name, reason in found["left out"].items()) + "."
+    """The servers that were to be measured and could not be, and why, in one line; nothing where there is none."""
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in found["left out"].items())
+    return f"Left out: {reasons}." if reasons else ""
 
 
 def kept(found: dict[str, Any]) -> tuple[list[Sample], list[Side]]:

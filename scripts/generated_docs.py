@@ -55,7 +55,8 @@ def figures() -> str:
     """The tables of the session that docs/bench.json keeps: python -m bench --out docs/bench.json"""
     found = json.loads((DOCS / "bench.json").read_text(encoding="utf-8"))
     samples, beside = report.kept(found)
-    return f"{report.facts(found)}.\n\n{report.left_out(found)}\n{report.table(samples)}\n\n{report.sides(beside)}"
+    parts = (f"{report.facts(found)}.", report.left_out(found), report.table(samples).strip(), report.sides(beside))
+    return "\n\n".join(part for part in parts if part)
 
 
 def updated(page: str, name: str, text: str) -> str:

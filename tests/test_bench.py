@@ -53,6 +53,7 @@ def test_percentiles_stay_within_what_was_measured() -> None:
 def test_what_is_left_out_is_said_without_paths() -> None:
     found = as_json({}, [], [], {"tusd": "tusd did not start: /somewhere/of/mine: no such thing"})
     assert left_out(found) == "Left out: tusd (tusd did not start)."
+    assert left_out(as_json({}, [], [], {})) == ""
 
 
 def test_nothing_measured_is_no_success(tmp_path: Path) -> None:
