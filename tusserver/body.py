@@ -200,15 +200,17 @@ class RequestBody:
             claim.release()
 
     async def _pour(self, claim: Claim, writer: PouringWriter, end: int | None) -> bool:
-        blocks, over = cut([claim.block], None if end is None else end - writer.position)
-        self.received += sum(map(len, blocks))
-        await writer.write(blocks)
+        ahead, over = cut([claim.block], None if end is None else end - writer.position)
+        arrived = sum(map(len, ahead))
+        self.received += arrived
         while claim.remaining and not over:
-            room = claim.remaining if end is None else min(claim.remaining, end - writer.position)
+            room = claim.remaining if end is None else min(claim.remaining, end - writer.position - arrived)
             if room == 0:
-                return True
+                over = True
+                break
             last = self._ending
-            poured, gone = await writer.pour(claim.descriptor, room)
+            poured, gone = await writer.pour(claim.descriptor, room, ahead=ahead, last=room == claim.remaining)
+            ahead, arrived = [], 0
             claim.remaining -= poured
             self.received += poured
             if gone:
@@ -218,6 +220,8 @@ class RequestBody:
                 raise last  # only now: what had arrived by then is kept
             if not poured:
                 await self._readable(claim)
+        if ahead:
+            await writer.write(ahead)
         return over
 
     async def _readable(self, claim: Claim) -> None:

@@ -49,7 +49,7 @@ def test_after_slow_work_threads_do_it_for_a_while() -> None:
     assert here.now
     assert here.do(lambda: clock.pass_by(SLOW / 2)) == "done"
     assert here.now
-    here.do(lambda: clock.pass_by(SLOW * 2))
+    here.do(lambda: clock.pass_by(QUICK * 2))
     assert here.there(lambda: "done") == "done"
     assert not here.now
     clock.pass_by(PAUSE)
@@ -59,7 +59,7 @@ def test_after_slow_work_threads_do_it_for_a_while() -> None:
 def test_threads_do_it_until_it_is_quick_again() -> None:
     clock = Clock()
     here = here_by(clock)
-    here.do(lambda: clock.pass_by(SLOW * 2))
+    here.do(lambda: clock.pass_by(QUICK * 2))
     clock.pass_by(PAUSE)
     assert not here.now
     here.there(lambda: clock.pass_by(QUICK * 2))
@@ -96,10 +96,42 @@ def test_a_thread_that_sleeps_has_waited() -> None:
     assert WAITS() > before
 
 
-def test_not_while_threads_work_nor_where_it_is_not_allowed() -> None:
-    here = Here(True)
-    here.elsewhere = 1
+def test_once_a_little_slow_is_no_sign_but_twice_is() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    for _ in range(3):
+        here.do(lambda: clock.pass_by(SLOW * 2))
+        assert here.now
+        here.do(lambda: clock.pass_by(SLOW / 2))
+    here.do(lambda: clock.pass_by(SLOW * 2))
+    here.do(lambda: clock.pass_by(SLOW * 2), "of another kind")
+    assert here.now
+    here.do(lambda: clock.pass_by(SLOW * 2))
     assert not here.now
+
+
+def test_not_while_a_thread_is_stuck() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    with here.underway():
+        clock.pass_by(QUICK / 2)
+        assert here.now
+        clock.pass_by(QUICK)
+        assert not here.now
+        here.got_on()
+        assert here.now
+        clock.pass_by(QUICK * 2)
+    assert here.now
+
+
+def test_what_a_thread_does_is_under_way() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    assert not here.there(lambda: clock.pass_by(QUICK * 2) and here.now)
+    assert here.now
+
+
+def test_not_where_it_is_not_allowed() -> None:
     assert not Here(False).now
 
 

@@ -179,10 +179,13 @@ class ByteWriter(Protocol):
 class PouringWriter(ByteWriter, Protocol):
     """A byte writer that can take bytes from a socket by itself, so that nobody has to carry them."""
 
-    async def pour(self, source: int, size: int) -> tuple[int, bool]:
-        """Put down at ``position`` what arrives on the non-blocking stream socket ``source``, at most ``size`` bytes,
-        and move it. Returns soon: as soon as nothing is there, or it has had its turn. Returns how many bytes it took,
-        and whether the stream has ended or broken.
+    async def pour(
+        self, source: int, size: int, *, ahead: Sequence[Buffer] = (), last: bool = False
+    ) -> tuple[int, bool]:
+        """Put down at ``position`` the blocks in ``ahead``, and then what arrives on the non-blocking stream socket
+        ``source``, at most ``size`` bytes, and move it. Returns soon: as soon as nothing is there, or it has had its
+        turn. Returns how many bytes it took from the socket, and whether the stream has ended or broken. ``last``:
+        nothing will be written after these ``size`` bytes, so that ``flush`` and ``close`` can be spared.
 
         Even when its task is cancelled it leaves the descriptor alone once it has returned. Raises as ``write``.
         """

@@ -80,6 +80,7 @@ class Database:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._here = Here(not durable)
+        self._queued = 0
         self._unmoved = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -109,7 +110,7 @@ class Database:
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
-        if self._open and self._reader is not None and self._here.elsewhere == 0:
+        if self._open and self._reader is not None and self._queued == 0:
             with contextlib.suppress(sqlite3.Error):  # the thread can wait, and has the words for what is wrong
                 return self._reader.execute(sql, (key,)).fetchone()
         return await self.read(lambda connection: connection.execute(sql, (key,)).fetchone())
@@ -124,7 +125,7 @@ class Database:
         ``work`` may be called again after an SQLite error. Raises StoreUnavailable, StorageFull.
         """
         writer = self._writer
-        if self._open and writer is not None and self._here.now:
+        if writer is not None and self._at_once:
             with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
                 result = self._here.do(lambda: work(writer))
                 self._count()
@@ -135,7 +136,7 @@ class Database:
         """What ``work`` returns or raises, in one transaction right here; None, and nothing has changed, where that
         can't be."""
         writer = self._writer
-        if not self._open or writer is None or not self._here.now:
+        if writer is None or not self._at_once:
             return None
         try:
             result = self._here.do(lambda: _transaction(writer, lambda: work(writer)))
@@ -144,12 +145,16 @@ class Database:
         self._count()
         return result
 
+    @property
+    def _at_once(self) -> bool:
+        return self._open and self._queued == 0 and self._here.now
+
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:
             raise StoreUnavailable
         job = Job(work, writes, self._loop.create_future())
         if writes:
-            self._here.elsewhere += 1
+            self._queued += 1
             job.answer.add_done_callback(self._written)
         self._queue.put(job)
         try:
@@ -159,7 +164,7 @@ class Database:
         return result
 
     def _written(self, answer: asyncio.Future[Any]) -> None:
-        self._here.elsewhere -= 1
+        self._queued -= 1
 
     def _count(self) -> None:
         self._unmoved += 1

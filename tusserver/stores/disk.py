@@ -80,7 +80,7 @@ class DiskBytes:
         check_place(upload, self._place)
         opening = partial(self._open, upload)
         return DiskWriter(
-            await self._descriptor(opening) if counted(upload) else None,
+            await self._reopened(opening) if counted(upload) else None,
             upload.offset,
             opening=opening,
             executor=self._executor,
@@ -190,11 +190,13 @@ class DiskBytes:
         if self._here.now:
             with explaining():
                 return self._here.do(work, kind)
-        self._here.elsewhere += 1
-        try:
-            return await self._run(partial(self._here.there, work, kind))
-        finally:
-            self._here.elsewhere -= 1
+        return await self._run(partial(self._here.there, work, kind))
+
+    async def _reopened(self, opening: Callable[[], int]) -> int:
+        if self._here.now:
+            with explaining():
+                return self._here.do(opening, "open")
+        return await self._descriptor(partial(self._here.there, opening, "open"))
 
     # What blocks, mostly in a thread
 

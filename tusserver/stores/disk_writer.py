@@ -35,6 +35,10 @@ VECTOR: Final = 1024
 HELD: Final = 64 * 1024
 """Bytes that are held until there are more."""
 
+ENDING: Final = 16 * 1024 * 1024
+"""Bytes that are poured in a few turns. Where they are the last ones, a flush may wait for them, and whichever turn takes
+the last of them makes all durable and closes."""
+
 CLOSED: Final = "The writer is closed."
 
 STEP: Final = 64 * BLOCK
@@ -108,16 +112,22 @@ class DiskWriter:
         else:
             await self._run(Lane.BYTES, partial(self._write, list(blocks)))
 
-    async def pour(self, source: int, size: int) -> tuple[int, bool]:
+    async def pour(
+        self, source: int, size: int, *, ahead: Sequence[Buffer] = (), last: bool = False
+    ) -> tuple[int, bool]:
         """See ``PouringWriter``."""
-        before = self.position
-        running = await self._begin(Lane.BYTES, partial(self._pour, source, size))
+        before = self.position + sum(map(len, ahead))
+        ends = last and size <= ENDING
+        lane = Lane.BYTES | Lane.SYNC if ends else Lane.BYTES
+        running = await self._begin(lane, partial(self._pour, source, size, list(ahead), ends))
         with explaining():
             try:
                 ended = await asyncio.shield(running)
             except asyncio.CancelledError:
                 await asyncio.wait({running})
                 raise
+        if ends and self._fd is None:
+            self._flushed = self._position
         return self._position - before, ended
 
     async def copy(self, source: Upload, start: int, stop: int) -> None:
@@ -175,13 +185,11 @@ class DiskWriter:
         if held and Lane.SYNC in lane:  # what is small might be put down in the loop as well
             piece = partial(self._here.there, piece)
         running = asyncio.get_running_loop().run_in_executor(self._executor, piece)
-        self._here.elsewhere += 1
         running.add_done_callback(partial(self._returned, lane))
         self._lanes.update(dict.fromkeys(lane, running))
         return running
 
     def _returned(self, lane: Lane, work: asyncio.Future[Any]) -> None:
-        self._here.elsewhere -= 1
         if Lane.BYTES in lane:
             self._accepted = self._position + sum(map(len, self._held))
         if not work.cancelled():
@@ -190,19 +198,26 @@ class DiskWriter:
     # In a thread
 
     def _on_file(self, held: list[Buffer], work: Callable[[int], T]) -> T:
-        if self._fd is None:
-            self._fd = self._opening()
-        if held:
-            self._write(held, self._fd)
-        return work(self._fd)
+        with self._here.underway():
+            if self._fd is None:
+                self._fd = self._opening()
+            if held:
+                self._write(held, self._fd)
+            return work(self._fd)
 
-    def _pour(self, source: int, size: int, fd: int) -> bool:
+    def _pour(self, source: int, size: int, ahead: list[Buffer], last: bool, fd: int) -> bool:
         def moved(written: int) -> None:
+            self._here.got_on()
             self._position += written
             if self._write_back is not None:
                 self._write_back.upto(fd, self._position)
 
-        return turn(source, fd, self._position, size, moved)
+        self._write(ahead, fd)
+        stop = self._position + size
+        ended = turn(source, fd, self._position, size, moved)
+        if last and self._position == stop:
+            self._sync_and_close(True, fd)
+        return ended
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
         while blocks:
