@@ -119,7 +119,7 @@ class DiskBytes:
         return self._here.now
 
     def put(self, upload: Upload, block: Buffer) -> None:
-        """See ``PromptBytes``."""
+        """See ``PromptBytes``: an upload that comes whole is put where it lies when it is finished."""
         check_place(upload, self._place)
         with explaining():
             self._here.do(lambda: self._put(upload, block))
@@ -269,7 +269,10 @@ class DiskBytes:
             raise self._unfit(error) from error
 
     def _put(self, upload: Upload, block: Buffer) -> None:
-        fd = self._open(upload)
+        if upload.offset == 0 and upload.length == len(block):
+            fd = os.open(self._layout.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
+        else:
+            fd = self._open(upload)
         try:
             left, at = memoryview(block), upload.offset
             while left:

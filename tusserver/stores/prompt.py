@@ -52,8 +52,8 @@ class PromptBytes(ByteStore, Protocol):
 
     def put(self, upload: Upload, block: Buffer) -> None:
         """Put the block down at ``upload.offset`` under ``upload.token``, overwriting what lies there. The caller sees
-        to it that nobody else writes under this token meanwhile, and that a slow one is noticed. Raises StorageFull,
-        BytesMissing, BytesElsewhere, StoreUnavailable."""
+        to it that nobody else does anything to the upload meanwhile. Raises StorageFull, BytesMissing, BytesElsewhere,
+        StoreUnavailable."""
         ...
 
     def finish_at_once(self, upload: Upload) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,9 +21,13 @@ from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document
 from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.prompt import Register
-from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, update
+from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, to_text, update
 
 T = TypeVar("T")
+
+KNOWN: Final = 512
+SHORT: Final = 4096
+"""Characters up to which a document is worth remembering, and cannot fill the memory."""
 
 LOOK_UP: Final = "SELECT document FROM uploads WHERE id = ?"
 TALLY: Final = """
@@ -43,6 +46,7 @@ class SqliteSessions:
     def __init__(self, path: Path | str, *, durable: bool = True, clock: Callable[[], float] = time.time) -> None:
         path = Path(path)
         self._clock = clock
+        self._known = Known()
         self._database = Database(path, durable=durable, prepare=lambda connection: _prepare(connection, path))
 
     async def start(self) -> None:
@@ -55,19 +59,19 @@ class SqliteSessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-        return await self._database.write(lambda connection: _Register(connection, self._clock()).create(upload))
+        return await self._database.write(lambda connection: self._register(connection).create(upload))
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return _remembered(_found(await self._database.look_up(LOOK_UP, upload_id))).but(as_of=self._clock())
+        return self._known.upload(_found(await self._database.look_up(LOOK_UP, upload_id)), self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
-        return await self._database.write(lambda connection: _Register(connection, self._clock()).swap(old, new))
+        return await self._database.write(lambda connection: self._register(connection).swap(old, new))
 
     def at_once(self, work: Callable[[Register], T]) -> T | None:
         """See ``PromptSessions``."""
-        return self._database.at_once(lambda connection: work(_Register(connection, self._clock())))
+        return self._database.at_once(lambda connection: work(self._register(connection)))
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -142,33 +146,63 @@ class SqliteSessions:
         """See ``SessionStore``."""
         await self._database.read(lambda connection: connection.execute("SELECT 1 FROM uploads LIMIT 1").fetchone())
 
+    def _register(self, connection: sqlite3.Connection) -> _Register:
+        return _Register(connection, self._known, self._clock())
+
+
+class Known:
+    """What documents said that were read or written lately: one that is looked for is mostly what it was the last time,
+    since a player fetches one upload in many ranges, and a client goes on with what it has just made."""
+
+    def __init__(self) -> None:
+        self._uploads: dict[str, Upload] = {}
+
+    def upload(self, document: str, now: float) -> Upload:
+        """The upload that the document describes, handed out now."""
+        known = self._uploads.get(document)
+        if known is None:
+            known = from_document(orjson.loads(document), now)
+            self.note(document, known)
+        return known.but(as_of=now)
+
+    def note(self, document: str, upload: Upload) -> None:
+        """The document describes this upload."""
+        if len(document) <= SHORT:
+            if len(self._uploads) >= KNOWN:  # any thread may do that, and at once: then there are a few more
+                self._uploads.clear()
+            self._uploads[document] = upload
+
 
 class _Register:
     """The sessions within a transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: Known, now: float) -> None:
         self._connection = connection
+        self._known = known
         self._now = now
 
     def create(self, upload: Upload) -> Upload:
         """See ``Register``."""
         stored = as_stored(upload, version=1, now=self._now)
-        if self._connection.execute(INSERT, row(stored)).rowcount == 0:
+        document = to_text(stored)
+        if self._connection.execute(INSERT, row(stored, document)).rowcount == 0:
             raise Conflict(upload.id)
+        self._known.note(document, stored)
         return stored
 
     def get(self, upload_id: str) -> Upload:
         """See ``Register``."""
-        document = _found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone())
-        return from_document(orjson.loads(document), self._now)
+        return self._known.upload(_found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone()), self._now)
 
     def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``Register``."""
         stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=self._now)
-        if self._connection.execute(*update(old, stored)).rowcount == 0:
+        document = to_text(stored)
+        if self._connection.execute(*update(old, stored, document)).rowcount == 0:
             if self._connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
                 raise UploadNotFound
             raise Conflict(old.id)
+        self._known.note(document, stored)
         return stored
 
 
@@ -176,12 +210,6 @@ def _found(row: tuple[str] | None) -> str:
     if row is None:
         raise UploadNotFound
     return row[0]
-
-
-@lru_cache(256)
-def _remembered(document: str) -> Upload:
-    """What is only asked for is mostly what it was the last time: a player fetches one upload in many ranges."""
-    return from_document(orjson.loads(document), 0.0)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

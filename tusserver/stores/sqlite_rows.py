@@ -5,6 +5,8 @@ searched; what makes, changes and finds such rows. Both are written together.
 from __future__ import annotations
 
 from functools import cache
+from itertools import compress
+from operator import ne
 from typing import Any, Final
 
 import orjson
@@ -47,13 +49,13 @@ SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS deployment (one INTEGER PRIMARY KEY CHECK (one = 1), place TEXT NOT NULL)",
 )
 
-COLUMNS: Final = (
+SEARCHED: Final = (
     "version", "status", "kind", "created_at", "updated_at", "ended_at", "expires_at",
-    "holder", "contested", "stored", "offset", "length", "document",
+    "holder", "contested", "stored", "offset", "length",
 )  # fmt: skip
 
 INSERT: Final = (
-    f"INSERT INTO uploads (id, {', '.join(COLUMNS)}) VALUES (:id, {', '.join(f':{name}' for name in COLUMNS)}) "
+    f"INSERT INTO uploads (id, {', '.join(SEARCHED)}, document) VALUES (?, {'?, ' * len(SEARCHED)}?) "
     "ON CONFLICT (id) DO NOTHING"
 )
 
@@ -99,43 +101,44 @@ COMPARISONS: Final = {
 }
 
 
-def update(old: Upload, stored: Upload) -> tuple[str, dict[str, Any]]:
+def update(old: Upload, stored: Upload, document: str) -> tuple[str, tuple[Any, ...]]:
     """The statement that replaces the one by the other, and its values. Only what changes is set: SQLite writes each
     index of a column that is named, changed or not, and each of them is a page of the log."""
     before, after = _searched(old), _searched(stored)
-    changed = tuple(name for name, value in after.items() if value != before[name])
-    return _update_of(changed), {**after, "document": _document(stored)}
+    changed = tuple(map(ne, before, after))
+    return _update_of(changed), (*compress(after, changed), document, old.id, old.version)
 
 
 @cache
-def _update_of(columns: tuple[str, ...]) -> str:
-    settings = ", ".join(f"{name} = :{name}" for name in (*columns, "document"))
-    return f"UPDATE uploads SET {settings} WHERE id = :id AND version = :version - 1"
+def _update_of(changed: tuple[bool, ...]) -> str:
+    settings = ", ".join(f"{name} = ?" for name in (*compress(SEARCHED, changed), "document"))
+    return f"UPDATE uploads SET {settings} WHERE id = ? AND version = ?"
 
 
-def row(upload: Upload) -> dict[str, Any]:
+def row(upload: Upload, document: str) -> tuple[Any, ...]:
     """The values of ``INSERT``."""
-    return {**_searched(upload), "document": _document(upload)}
+    return (upload.id, *_searched(upload), document)
 
 
-def _document(upload: Upload) -> str:
+def to_text(upload: Upload) -> str:
+    """The upload's document, as it stands in its row."""
     return orjson.dumps(to_document(upload)).decode()
 
 
-def _searched(upload: Upload) -> dict[str, Any]:
+def _searched(upload: Upload) -> tuple[Any, ...]:
+    """The values of the columns ``SEARCHED``."""
     lease = upload.lease
-    return {
-        "id": upload.id,
-        "version": upload.version,
-        "status": upload.status.value,
-        "kind": upload.kind.value,
-        "created_at": upload.created_at,
-        "updated_at": upload.updated_at,
-        "ended_at": upload.ended_at,
-        "expires_at": upload.expires_at,
-        "holder": lease and lease.holder,
-        "contested": lease is not None and lease.contest is not None,
-        "stored": upload.stored,
-        "offset": upload.offset,
-        "length": upload.length,
-    }
+    return (
+        upload.version,
+        upload.status.value,
+        upload.kind.value,
+        upload.created_at,
+        upload.updated_at,
+        upload.ended_at,
+        upload.expires_at,
+        lease and lease.holder,
+        lease is not None and lease.contest is not None,
+        upload.stored,
+        upload.offset,
+        upload.length,
+    )
