@@ -14,7 +14,7 @@ import pytest
 
 from tests.stores.sessions import an_upload, leased
 from tusserver.protocol.refusals import BytesElsewhere, StorageFull
-from tusserver.stores import database
+from tusserver.stores import database, database_work
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.here import PAUSE, QUICK, SLOW, WAITS, Here
 from tusserver.stores.sqlite import SqliteSessions
@@ -159,11 +159,33 @@ async def test_bytes_are_put_down_here_unless_they_have_to_reach_the_disk(tmp_pa
     await safe.close()
 
 
-async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [b"fo", b"long", b"longer"])
+async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Path, left: bytes) -> None:
     store = await disk(tmp_path)
     upload = an_upload(length=4)
-    store.put(upload, b"longer")
+    writer = await store.open(upload)
+    await writer.write([left])
+    await writer.flush()
+    await writer.close()
     store.put(upload, b"four")
+    upload = upload.advanced(4, now=1.0)
+    assert store.finish_at_once(upload)
+    assert (tmp_path / upload.id).read_bytes() == b"four"
+    assert list((tmp_path / "parts").iterdir()) == []
+    await store.close()
+
+
+async def test_what_was_put_down_whole_and_never_counted_is_overwritten(tmp_path: Path) -> None:
+    store = await disk(tmp_path)
+    upload = an_upload(length=4)
+    store.put(upload, b"once")
+    writer = await store.open(upload)
+    await writer.write([b"fo"])
+    await writer.flush()
+    await writer.close()
+    upload = upload.advanced(2, now=1.0)
+    assert b"".join([block async for block in store.read(upload, 0, 2)]) == b"fo"
+    store.put(upload, b"ur")
     upload = upload.advanced(4, now=1.0)
     assert store.finish_at_once(upload)
     assert (tmp_path / upload.id).read_bytes() == b"four"
@@ -234,6 +256,33 @@ async def test_a_locked_database_is_waited_for_on_the_thread(tmp_path: Path) -> 
     other.close()
     assert [(await task).version for task in (creating, second)] == [1, 1]
     assert (await store.get("b")).id == "b"
+    await store.close()
+
+
+async def test_one_that_is_locked_for_a_moment_is_waited_for_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    looked: list[int] = []
+
+    def meanwhile() -> None:
+        looked.append(1)
+        if len(looked) % 3 == 0:
+            other.execute("COMMIT")
+
+    monkeypatch.setattr(database_work, "MOMENT", 60.0)
+    monkeypatch.setattr(os, "sched_yield", meanwhile)
+    other.execute("BEGIN IMMEDIATE")
+    made = store.at_once(lambda register: register.create(an_upload("a")))
+    assert made is not None and len(looked) == 3
+    other.execute("BEGIN IMMEDIATE")
+    creating = store.create(an_upload("b"))
+    with pytest.raises(StopIteration):  # it never waits
+        creating.send(None)
+    assert len(looked) == 6
+    other.close()
     await store.close()
 
 

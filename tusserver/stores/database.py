@@ -19,13 +19,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
+from tusserver.stores.database_work import Job, carry_out, patiently, transaction
 from tusserver.stores.here import Here
 
 T = TypeVar("T")
@@ -35,36 +35,6 @@ CHECKPOINT: Final = 1000
 
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A piece of work in the queue, and what came of it. A job that ``writes`` needs a transaction."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    writes: bool
-    answer: asyncio.Future[Any]
-    result: Any = None
-    error: Exception | None = None
-
-    def carry_out(self, connection: sqlite3.Connection) -> None:
-        """Do it. Raises sqlite3.Error; any other exception is what came of it."""
-        self.result = self.error = None
-        try:
-            self.result = self.work(connection)
-        except sqlite3.Error:
-            raise
-        except Exception as error:
-            self.error = error
-
-    def hand_over(self) -> None:
-        """Tell whoever waits, in the loop. Nobody does when the waiting task was cancelled."""
-        if self.answer.done():
-            return
-        if self.error is not None:
-            self.answer.set_exception(self.error)
-        else:
-            self.answer.set_result(self.result)
 
 
 class Database:
@@ -127,19 +97,19 @@ class Database:
         writer = self._writer
         if writer is not None and self._at_once:
             with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
-                result = self._here.do(lambda: work(writer))
+                result = self._here.do(lambda: patiently(lambda: work(writer)))
                 self._count()
                 return result
         return await self._do(work, writes=True)
 
     def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What ``work`` returns or raises, in one transaction right here; None, and nothing has changed, where that
-        can't be."""
+        can't be. ``work`` may be called again after an SQLite error."""
         writer = self._writer
         if writer is None or not self._at_once:
             return None
         try:
-            result = self._here.do(lambda: _transaction(writer, lambda: work(writer)))
+            result = self._here.do(lambda: patiently(lambda: transaction(writer, lambda: work(writer))))
         except sqlite3.Error:  # most likely another process writes
             return None
         self._count()
@@ -189,7 +159,7 @@ class Database:
             return
         self._tell(connected.hand_over)
         for batch in self._batches():
-            work = partial(_carry_out, connection, batch)
+            work = partial(carry_out, connection, batch)
             self._here.there(work) if any(job.writes for job in batch) else work()
             self._tell(_hand_over, batch)
         for each in filter(None, (connection, *connected.result)):  # here, since that looks at the files once more
@@ -242,7 +212,7 @@ class Database:
         if _write_ahead(connection) != "wal":
             raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        _transaction(connection, lambda: self._prepare(connection))
+        transaction(connection, lambda: self._prepare(connection))
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:
@@ -256,48 +226,6 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work()
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-def _carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    try:
-        _together(connection, batch)
-    except sqlite3.Error as error:
-        if len(batch) == 1:
-            batch[0].error = error
-        else:
-            _one_by_one(connection, batch, error)
-
-
-def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3.Error) -> None:
-    locked = code_of(error) == sqlite3.SQLITE_BUSY
-    for job in batch:
-        if locked and job.writes:  # that wait was long enough for all of them
-            job.error = error
-        else:
-            _carry_out(connection, [job])
-
-
-def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    def work() -> None:
-        for job in batch:
-            job.carry_out(connection)
-
-    if any(job.writes for job in batch):
-        _transaction(connection, work)
-    else:
-        work()
 
 
 def _hand_over(batch: list[Job]) -> None:

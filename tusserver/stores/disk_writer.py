@@ -36,8 +36,8 @@ HELD: Final = 64 * 1024
 """Bytes that are held until there are more."""
 
 ENDING: Final = 16 * 1024 * 1024
-"""Bytes that are poured in a few turns. Where they are the last ones, a flush may wait for them, and whichever turn takes
-the last of them makes all durable and closes."""
+"""Bytes that are poured in a few turns. Where they are the last ones, a flush may wait for them, and the turn that
+takes the last one makes all durable and closes."""
 
 CLOSED: Final = "The writer is closed."
 

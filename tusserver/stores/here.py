@@ -1,10 +1,10 @@
 """Whether a short piece of work is done right here, in the event loop, or on a thread.
 
 Handing it over and back takes longer than a write into the page cache; but a disk that is busy, far away or broken
-would hold up everybody. So it is done here while the last ones took no time to speak of, and no thread is stuck in such
-work. Time that it took because others had the processor does not count: threads would not have it sooner. After a slow
-one all is left to threads, until they find work of that kind quick again: a disk that stays slow holds up the loop once,
-even if it is quick to say how full it is.
+would hold up everybody. So it is done here while the last ones took no time to speak of, and no thread is stuck in
+such work. Time that it took because others had the processor does not count: threads would not have it sooner. After a
+slow one all is left to threads, until they find work of that kind quick again: a disk that stays slow holds up the loop
+once, even if it is quick to say how full it is.
 """
 
 from __future__ import annotations
