@@ -57,6 +57,14 @@ def sent(far: socket.socket, data: bytes, *, then_close: bool = True) -> threadi
     return thread
 
 
+def same(path: Path, file: Path) -> bool:
+    """Whether a descriptor's path leads to the file."""
+    try:
+        return path.samefile(file)
+    except FileNotFoundError:  # closed, or no file
+        return False
+
+
 async def drained(writer: PouringWriter, near: socket.socket, size: int) -> tuple[int, bool]:
     """Pour until ``size`` bytes have come or the stream has ended."""
     total, ended = 0, False
@@ -83,6 +91,81 @@ async def test_it_takes_what_it_is_told_to_and_leaves_the_rest(
     sending.join()
     (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
     assert part.read_bytes() == b"before" + data[:-5]
+
+
+async def test_what_came_before_goes_first_and_the_last_turn_ends_it(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def noted(fd: int) -> None:
+        synced.append(fd)
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    near, far = pair
+    far.sendall(b" the rest")
+    writer = await store.open(an_upload("u"))
+    assert await writer.pour(near.fileno(), 9, ahead=[b"the", b" first"], last=True) == (9, False)
+    assert writer.position == 18
+    (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
+    assert not any(same(path, part) for path in Path("/proc/self/fd").iterdir())
+    assert await writer.flush(last=True) == 18
+    await writer.close()
+    assert len(synced) == 1
+    assert part.read_bytes() == b"the first the rest"
+
+
+async def test_a_turn_that_has_not_got_all_ends_nothing(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], tmp_path: Path
+) -> None:
+    near, far = pair
+    far.sendall(b"more")
+    writer = await store.open(an_upload("u"))
+    assert await writer.pour(near.fileno(), 9, ahead=[b"some, "], last=True) == (4, False)
+    assert await writer.flush() == 10
+    far.sendall(b" comes")
+    assert await writer.pour(near.fileno(), 5, last=True) == (5, False)
+    assert await writer.flush(last=True) == 15
+    (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
+    assert part.read_bytes() == b"some, more come"
+
+
+async def test_what_the_last_turn_could_not_make_durable_is_never_vouched_for(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    near, far = pair
+    far.sendall(b"some")
+    writer = await store.open(an_upload("u"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", broken)
+        with pytest.raises(StoreUnavailable):
+            await writer.pour(near.fileno(), 4, last=True)
+    with pytest.raises(StoreUnavailable):  # the kernel would not say it again
+        await writer.flush(last=True)
+    await writer.close()
+
+
+async def test_progress_is_made_durable_while_the_last_bytes_come(
+    store: DiskBytes, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    near, far = pair
+    writer = await store.open(an_upload("u"))
+    for number in range(1, 6):
+        far.sendall(b"piece")
+        poured, flushed = await asyncio.gather(
+            writer.pour(near.fileno(), 30 - 5 * (number - 1), last=True), writer.flush()
+        )
+        assert poured == (5, False)
+        assert flushed in (5 * (number - 1), 5 * number)
+    far.sendall(b"ended")
+    assert await writer.pour(near.fileno(), 5, last=True) == (5, False)
+    assert await writer.flush() == await writer.flush(last=True) == 30
+    await writer.close()
 
 
 async def test_the_end_of_the_stream_is_told(store: DiskBytes, pair: tuple[socket.socket, socket.socket]) -> None:
