@@ -57,6 +57,11 @@ def sent(far: socket.socket, data: bytes, *, then_close: bool = True) -> threadi
     return thread
 
 
+def descriptors() -> list[Path]:
+    """What this process has open."""
+    return list(Path("/proc/self/fd").iterdir())
+
+
 def same(path: Path, file: Path) -> bool:
     """Whether a descriptor's path leads to the file."""
     try:
@@ -110,7 +115,7 @@ async def test_what_came_before_goes_first_and_the_last_turn_ends_it(
     assert await writer.pour(near.fileno(), 9, ahead=[b"the", b" first"], last=True) == (9, False)
     assert writer.position == 18
     (part,) = (tmp_path / "uploads" / "parts").glob("u.*")
-    assert not any(same(path, part) for path in Path("/proc/self/fd").iterdir())
+    assert not any(same(path, part) for path in descriptors())
     assert await writer.flush(last=True) == 18
     await writer.close()
     assert len(synced) == 1

@@ -270,7 +270,8 @@ class DiskBytes:
 
     def _put(self, upload: Upload, block: Buffer) -> None:
         if upload.offset == 0 and upload.length == len(block):
-            self._layout.unlink_parts(upload, upload.token)  # what nobody has counted must not take its place later
+            if upload.version > 1:  # what an earlier writer left, and nobody has counted, must not take its place later
+                self._layout.unlink_parts(upload, upload.token)
             fd = os.open(self._layout.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
         else:
             fd = self._open(upload)
