@@ -132,7 +132,7 @@ class Engine:
         await self._check_room(upload.length)
         if command.body is not None and command.body.size != 0 and not upload.completed:
             append = Append(upload_id=upload.id, offset=0, body=command.body)
-            made = self._create_at_once(upload, append, body)
+            made = await self._create_at_once(upload, append, body)
             if made is None:
                 return await self._create_with(upload, append, body, caller)
             self.made(made.id, caller.client)
@@ -150,7 +150,7 @@ class Engine:
         """Add the body at the command's offset, once whoever writes now has ended."""
         self._refuse_when_draining()
         upload = await self.find(command.upload_id, caller) if self._hooks.authorize is not None else None
-        counted = self._append_at_once(command, body)
+        counted = await self._append_at_once(command, body)
         if counted is not None:
             await self._receiver.counted(counted, counted.offset - command.offset, caller)
             return Appended(upload=counted)
@@ -199,16 +199,16 @@ class Engine:
 
     # What the commands are made of
 
-    def _append_at_once(self, command: Append, body: RequestBody) -> Upload | None:
+    async def _append_at_once(self, command: Append, body: RequestBody) -> Upload | None:
         if self._prompt is None or self._hooks.pre_finish is not None or self._bodies >= self._max_bodies:
             return None
-        return self._prompt.append(command, body)
+        return await self._prompt.append(command, body)
 
-    def _create_at_once(self, upload: Upload, append: Append, body: RequestBody) -> Upload | None:
+    async def _create_at_once(self, upload: Upload, append: Append, body: RequestBody) -> Upload | None:
         """Not where a hook wants to hear of an upload before its bytes are there."""
         if self._prompt is None or self._hooks.pre_finish is not None or self._hooks.post_create is not None:
             return None
-        made = self._prompt.create(upload, append, body) if self._bodies < self._max_bodies else None
+        made = await self._prompt.create(upload, append, body) if self._bodies < self._max_bodies else None
         if made is not None:
             self._metrics.created()
         return made

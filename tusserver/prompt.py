@@ -48,7 +48,7 @@ class Prompt:
             return None
         return cls(quick, near, holder=holder, limits=limits, clock=clock)
 
-    def append(self, command: Append, body: RequestBody) -> Upload | None:
+    async def append(self, command: Append, body: RequestBody) -> Upload | None:
         """The upload with the body counted. None: nothing has happened, it has to be done the long way. Raises what the
         rules refuse, ChecksumMismatch, and what the stores raise."""
         block = self._block(command, body)
@@ -63,9 +63,9 @@ class Prompt:
             counted = self._taken_in(upload, command, block)
             return None if counted is None else register.swap(upload, counted)
 
-        return self._sessions.at_once(work)
+        return await self._sessions.at_once(work)
 
-    def create(self, upload: Upload, command: Append, body: RequestBody) -> Upload | None:
+    async def create(self, upload: Upload, command: Append, body: RequestBody) -> Upload | None:
         """The new upload, stored with the body counted; otherwise as ``append``."""
         block = self._block(command, body)
         if block is None:
@@ -75,7 +75,7 @@ class Prompt:
             counted = self._taken_in(upload, command, block)
             return None if counted is None else register.create(counted)
 
-        return self._sessions.at_once(work)
+        return await self._sessions.at_once(work)
 
     def _block(self, command: Append, body: RequestBody) -> bytes | None:
         if command.body.checksum_follows or not self._storage.prompt:
@@ -83,9 +83,10 @@ class Prompt:
         return body.whole(SMALL)
 
     def _taken_in(self, upload: Upload, command: Append, block: bytes) -> Upload | None:
-        """The upload with the block written and counted, not stored yet; None where the block does not fit."""
+        """The upload with the block written and counted, not stored yet; None where the block does not fit, or the
+        storage has become slow since it was asked, most likely under the one before."""
         stop = upload.offset + len(block)
-        if rules.exceeds(stop, rules.bound(upload, command, self._limits)):
+        if rules.exceeds(stop, rules.bound(upload, command, self._limits)) or not self._storage.prompt:
             return None
         check_place(upload, self._storage.place)
         if command.body.checksum is not None:

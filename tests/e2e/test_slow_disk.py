@@ -138,11 +138,12 @@ def test_a_slow_disk_holds_up_nobody_else(
         assert median(others.waits) < STALL
 
 
-def test_what_is_written_in_the_loop_holds_it_up_once(slow_disk: Disk, start: Start) -> None:
+@pytest.mark.parametrize("clients", [1, 8])
+def test_what_is_written_in_the_loop_holds_it_up_once(slow_disk: Disk, start: Start, clients: int) -> None:
     """Where the disk is near, and slow for longer than a pause: the loop notices, and leaves it to threads then."""
     server = start(near=True, durability="page-cache")
     stalls: list[float] = []
-    with load(server, small=1) as statuses:
+    with load(server, small=clients) as statuses:
         while not stalls:  # there are none where the machine was so busy just before that threads do it anyway
             wait_for(partial(grown, statuses, len(statuses) + 10), what="small uploads")
             server.stalls()

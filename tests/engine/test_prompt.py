@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -28,7 +29,7 @@ from tusserver.protocol.refusals import (
 )
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.base import Query
+from tusserver.stores.base import Buffer, Query
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.sqlite import SqliteSessions
 
@@ -253,3 +254,43 @@ async def test_the_other_stores_take_the_long_way(workshop: Workshop) -> None:
     engine = await workshop.engine()  # durable
     made = await engine.create(Create(length=2, body=Body(size=2)), arrived(b"01"))
     assert await bytes_of(engine, made.upload) == b"01"
+
+
+async def test_those_that_come_together_are_carried_out_together(tmp_path: Path) -> None:
+    seen: list[str] = []
+    async with Desk(tmp_path, Hooks(), prompt=True) as desk:
+        uploads = await asyncio.gather(*(desk.made(4) for _ in range(5)))
+        desk.sessions._database._writer.set_trace_callback(seen.append)  # type: ignore[union-attr]
+        done = await asyncio.gather(*(desk.append(upload, b"data") for upload in uploads))
+        assert [upload.status for upload in done] == [Status.COMPLETED] * 5
+        assert [(desk.root / "uploads" / upload.id).read_bytes() for upload in done] == [b"data"] * 5
+        assert seen.count("COMMIT") == 1
+
+
+async def test_the_second_of_two_writers_in_one_turn_hears_what_the_first_has_done(tmp_path: Path) -> None:
+    async with Desk(tmp_path, Hooks(), prompt=True) as desk:
+        upload = await desk.made(8)
+        first, second = await asyncio.gather(
+            desk.append(upload, b"once"), desk.append(upload, b"more"), return_exceptions=True
+        )
+        assert isinstance(first, Upload) and first.offset == 4
+        assert isinstance(second, OffsetMismatch) and second.upload is not None and second.upload.offset == 4
+        assert await bytes_of(desk.engine, first) == b"once"
+
+
+async def test_a_disk_that_becomes_slow_holds_up_one_of_those_that_come_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Desk(tmp_path, Hooks(), prompt=True) as desk:
+        uploads = [await desk.made(4) for _ in range(5)]
+        put, slow = desk.storage._put, []
+
+        def slowly(upload: Upload, block: Buffer) -> None:
+            put(upload, block)
+            slow.append(upload.id)
+            desk.storage._here._slow.add("write")
+
+        monkeypatch.setattr(desk.storage, "_put", slowly)
+        done = await asyncio.gather(*(desk.append(upload, b"data") for upload in uploads))
+        assert slow == [uploads[0].id]
+        assert [(desk.root / "uploads" / upload.id).read_bytes() for upload in done] == [b"data"] * 5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +25,14 @@ from tusserver.stores.sqlite import SqliteSessions
 
 PATIENCE = 60.0
 """Seconds."""
+
+
+async def turns_until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0)
 
 
 class Clock:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.stores.sessions import an_upload, leased
+from tests.stores.sessions import an_upload, leased, turns_until
 from tusserver.protocol.refusals import BytesElsewhere, StorageFull
-from tusserver.stores import database, database_work
+from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.here import PAUSE, QUICK, SLOW, WAITS, Here
 from tusserver.stores.sqlite import SqliteSessions
@@ -250,7 +250,7 @@ async def test_a_locked_database_is_waited_for_on_the_thread(tmp_path: Path) -> 
     other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     creating = asyncio.create_task(store.create(an_upload("a")))
-    await asyncio.sleep(0)
+    await turns_until(lambda: store._database._queued)
     assert not creating.done()
     second = asyncio.create_task(store.create(an_upload("b")))
     other.execute("COMMIT")
@@ -273,16 +273,16 @@ async def test_one_that_is_locked_for_a_moment_is_waited_for_here(
         if len(looked) % 3 == 0:
             other.execute("COMMIT")
 
-    monkeypatch.setattr(database_work, "MOMENT", 60.0)
+    monkeypatch.setattr(database, "MOMENT", 60.0)
     monkeypatch.setattr(os, "sched_yield", meanwhile)
+    monkeypatch.setattr(store._database, "_do", None)  # the thread
     other.execute("BEGIN IMMEDIATE")
-    made = store.at_once(lambda register: register.create(an_upload("a")))
+    made = await store.at_once(lambda register: register.create(an_upload("a")))
     assert made is not None and len(looked) == 3
     other.execute("BEGIN IMMEDIATE")
-    creating = store.create(an_upload("b"))
-    with pytest.raises(StopIteration):  # it never waits
-        creating.send(None)
+    assert (await store.create(an_upload("b"))).version == 1
     assert len(looked) == 6
+    monkeypatch.undo()
     other.close()
     await store.close()
 

@@ -41,7 +41,7 @@ async def test_what_is_done_at_once_is_what_one_by_one_would_bring(sessions: Pro
         assert register.get("two") == made
         return register.swap(made, made.advanced(4, now=2.0))
 
-    at_once = sessions.at_once(work)
+    at_once = await sessions.at_once(work)
     assert at_once is not None
     assert at_once.named("one").same_as(swapped)
     assert (await sessions.get("two")).same_as(at_once)
@@ -56,7 +56,7 @@ async def test_what_raises_changes_nothing(sessions: PromptSessions) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        sessions.at_once(work)
+        await sessions.at_once(work)
     assert (await sessions.get("old")).same_as(before)
     with pytest.raises(UploadNotFound):
         await sessions.get("new")
@@ -66,13 +66,13 @@ async def test_it_refuses_as_the_store_does(sessions: PromptSessions) -> None:
     old = await sessions.create(an_upload("u"))
     await sessions.swap(old, old.placed("there"))
     with pytest.raises(Conflict):
-        sessions.at_once(lambda register: register.swap(old, old.placed("elsewhere")))
+        await sessions.at_once(lambda register: register.swap(old, old.placed("elsewhere")))
     with pytest.raises(Conflict):
-        sessions.at_once(lambda register: register.create(an_upload("u")))
+        await sessions.at_once(lambda register: register.create(an_upload("u")))
     with pytest.raises(UploadNotFound):
-        sessions.at_once(lambda register: register.get("nobody"))
+        await sessions.at_once(lambda register: register.get("nobody"))
     with pytest.raises(UploadNotFound):
-        sessions.at_once(lambda register: register.swap(an_upload("nobody"), an_upload("nobody")))
+        await sessions.at_once(lambda register: register.swap(an_upload("nobody"), an_upload("nobody")))
 
 
 async def test_nobody_else_stores_anything_meanwhile(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_nobody_else_stores_anything_meanwhile(tmp_path: Path) -> None:
                 other.execute("UPDATE uploads SET version = version + 1")
             return register.swap(read, read.placed("there"))
 
-        stored = sessions.at_once(work)
+        stored = await sessions.at_once(work)
         assert stored is not None
         assert stored.version == old.version + 1
         other.close()
@@ -98,7 +98,7 @@ async def test_where_another_process_writes_nothing_happens(tmp_path: Path) -> N
     async with started(sessions):
         other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        assert await sessions.at_once(lambda register: register.create(an_upload("u"))) is None
         other.execute("ROLLBACK")
         other.close()
         with pytest.raises(UploadNotFound):
@@ -108,7 +108,7 @@ async def test_where_another_process_writes_nothing_happens(tmp_path: Path) -> N
 async def test_what_has_to_reach_the_disk_is_not_done_here(tmp_path: Path) -> None:
     sessions = SqliteSessions(tmp_path / "s.db", durable=True)
     async with started(sessions):
-        assert sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        assert await sessions.at_once(lambda register: register.create(an_upload("u"))) is None
         with pytest.raises(UploadNotFound):
             await sessions.get("u")
 

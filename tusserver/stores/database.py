@@ -4,10 +4,11 @@
   of its own: with a write-ahead log that waits for no writer, and takes a tenth of handing it to a thread. Where no
   change has to reach the disk, it makes those too (see ``here``), and the thread does the checkpoints.
   It does so while the thread has nothing to write, so that nobody overtakes a change that was asked for before.
-* While one commit waits for the disk, work queues up; the thread takes all of it into the next transaction. Many
-  small changes so cost few waits for the disk, and nothing is answered before it is committed.
-* A piece of work changes rows by at most one statement, so that one that refuses leaves nothing behind for the
-  others in its transaction. After an SQLite error each is carried out again, by itself.
+* What comes together is committed together, and nothing is answered before it is committed. While one commit waits for
+  the disk, work queues up, and the thread takes all of it into the next transaction; the loop takes what it has found
+  ready in one turn. Most of what a small change costs is its transaction.
+* One that refuses leaves nothing behind for the others in its transaction. After an error each is carried out again, by
+  itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
-from tusserver.stores.database_work import Job, carry_out, patiently, transaction
+from tusserver.stores.database_work import Job, carry_out, transaction
 from tusserver.stores.here import Here
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ CHECKPOINT: Final = 1000
 
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
+
+MOMENT: Final = 0.001
+"""Seconds that the loop waits for other processes' transactions: most are over by then, and a thread would hardly have
+begun to wait."""
 
 
 class Database:
@@ -49,6 +54,7 @@ class Database:
         self._open = False
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
+        self._turn: list[Job] = []
         self._here = Here(not durable)
         self._queued = 0
         self._unmoved = 0
@@ -74,6 +80,7 @@ class Database:
         """Carry out what is queued, for BUSY seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
+            self._take_turn()
             self._queue.put(None)
             await asyncio.wait({self._ended}, timeout=BUSY)
 
@@ -90,34 +97,45 @@ class Database:
         return await self._do(work, writes=False)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """The same for work that changes rows, by one statement; it is committed when this returns.
+        """The same for work that changes rows; it is committed when this returns.
 
         ``work`` may be called again after an SQLite error. Raises StoreUnavailable, StorageFull.
         """
-        writer = self._writer
-        if writer is not None and self._at_once:
+        if self._at_once:
             with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
-                result = self._here.do(lambda: patiently(lambda: work(writer)))
-                self._count()
-                return result
+                return await self._together(work)
         return await self._do(work, writes=True)
 
-    def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """What ``work`` returns or raises, in one transaction right here; None, and nothing has changed, where that
-        can't be. ``work`` may be called again after an SQLite error."""
-        writer = self._writer
-        if writer is None or not self._at_once:
-            return None
-        try:
-            result = self._here.do(lambda: patiently(lambda: transaction(writer, lambda: work(writer))))
-        except sqlite3.Error:  # most likely another process writes
-            return None
-        self._count()
-        return result
+    async def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What ``work`` returns or raises, done in the loop and committed when this returns; None, and nothing has
+        changed, where that can't be. ``work`` may be called again after an SQLite error."""
+        if self._at_once:
+            with contextlib.suppress(sqlite3.Error):
+                return await self._together(work)
+        return None
 
     @property
     def _at_once(self) -> bool:
-        return self._open and self._queued == 0 and self._here.now
+        return self._open and self._writer is not None and self._queued == 0 and self._here.now
+
+    async def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do it in the loop, in one transaction with what else it has found ready in this turn."""
+        assert self._loop is not None
+        job = Job(work, True, self._loop.create_future())
+        self._turn.append(job)
+        if len(self._turn) == 1:
+            self._loop.call_soon(self._take_turn)
+        result: T = await job.answer
+        return result
+
+    def _take_turn(self) -> None:
+        batch, self._turn = [job for job in self._turn if not job.answer.done()], []
+        writer = self._writer
+        if writer is None or not batch:  # every one cancelled
+            return
+        self._here.do(lambda: carry_out(writer, batch, MOMENT))
+        _hand_over(batch)
+        self._count(len(batch))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:
@@ -136,9 +154,9 @@ class Database:
     def _written(self, answer: asyncio.Future[Any]) -> None:
         self._queued -= 1
 
-    def _count(self) -> None:
-        self._unmoved += 1
-        if self._unmoved == CHECKPOINT and self._loop is not None:
+    def _count(self, changes: int) -> None:
+        self._unmoved += changes
+        if self._unmoved >= CHECKPOINT and self._loop is not None:
             self._unmoved = 0
             passive = "PRAGMA wal_checkpoint(PASSIVE)"
             checkpoint = Job(

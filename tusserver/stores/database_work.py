@@ -8,14 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from tusserver.stores.database_errors import code_of
 
 T = TypeVar("T")
-
-MOMENT: Final = 0.001
-"""Seconds in which other processes should have ended what they write."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,13 +26,17 @@ class Job:
     error: Exception | None = None
 
     def carry_out(self, connection: sqlite3.Connection) -> None:
-        """Do it. Raises sqlite3.Error; any other exception is what came of it."""
+        """Do it. Raises sqlite3.Error; any other exception is what came of it, unless rows have been changed before:
+        then that is raised too."""
         self.result = self.error = None
+        before = connection.total_changes
         try:
             self.result = self.work(connection)
         except sqlite3.Error:
             raise
         except Exception as error:
+            if connection.total_changes != before:
+                raise
             self.error = error
 
     def hand_over(self) -> None:
@@ -48,24 +49,10 @@ class Job:
             self.answer.set_result(self.result)
 
 
-def patiently(work: Callable[[], T]) -> T:
-    """What ``work`` returns; where another process writes, it is tried again for a moment. That one will be done sooner
-    than a thread could begin to wait for it, and than SQLite, which sleeps, would look again."""
-    deadline = 0.0
-    while True:
-        try:
-            return work()
-        except sqlite3.OperationalError as error:
-            now = time.monotonic()
-            deadline = deadline or now + MOMENT
-            if code_of(error) != sqlite3.SQLITE_BUSY or now > deadline:
-                raise
-        os.sched_yield()
-
-
-def transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, in a transaction of its own."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, work: Callable[[], T], moment: float = 0.0) -> T:
+    """What ``work`` returns or raises, in a transaction of its own. Where another process writes, that is tried again
+    for a ``moment`` (seconds): SQLite, which sleeps in between, is not as quick to notice that it has ended."""
+    _begin(connection, moment)
     try:
         result = work()
         connection.execute("COMMIT")
@@ -76,18 +63,18 @@ def transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
     return result
 
 
-def carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    """Carry all of them out in one transaction; each by itself where that fails."""
+def carry_out(connection: sqlite3.Connection, batch: list[Job], moment: float = 0.0) -> None:
+    """Carry all of them out in one transaction, each by itself where that fails. ``moment``: see ``transaction``."""
     try:
-        _together(connection, batch)
-    except sqlite3.Error as error:
+        _together(connection, batch, moment)
+    except Exception as error:
         if len(batch) == 1:
             batch[0].error = error
         else:
             _one_by_one(connection, batch, error)
 
 
-def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3.Error) -> None:
+def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Exception) -> None:
     locked = code_of(error) == sqlite3.SQLITE_BUSY
     for job in batch:
         if locked and job.writes:  # that wait was long enough for all of them
@@ -96,12 +83,26 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: sqlite3
             carry_out(connection, [job])
 
 
-def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
+def _begin(connection: sqlite3.Connection, moment: float) -> None:
+    until = 0.0
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            now = time.monotonic()
+            until = until or now + moment
+            if code_of(error) != sqlite3.SQLITE_BUSY or now >= until:
+                raise
+        os.sched_yield()
+
+
+def _together(connection: sqlite3.Connection, batch: list[Job], moment: float) -> None:
     def work() -> None:
         for job in batch:
             job.carry_out(connection)
 
     if any(job.writes for job in batch):
-        transaction(connection, work)
+        transaction(connection, work, moment)
     else:
         work()

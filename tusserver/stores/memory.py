@@ -62,7 +62,7 @@ class MemorySessions:
         """See ``SessionStore``."""
         return self._now(lambda register: register.swap(old, new))
 
-    def at_once(self, work: Callable[[Register], T]) -> T | None:
+    async def at_once(self, work: Callable[[Register], T]) -> T | None:
         """See ``PromptSessions``."""
         return self._now(work)
 

@@ -1,4 +1,4 @@
-"""What a store may offer besides its contract: to do something short right here, without a wait in between.
+"""What a store may offer besides its contract: to do something short in the event loop, without a wait in between.
 
 A small request whose body has arrived needs no lease then. Between reading its upload and counting its bytes nobody
 else gets to do anything: not in this process, which does nothing else meanwhile, and not in another one, since the
@@ -35,10 +35,13 @@ class Register(Protocol):
 class PromptSessions(SessionStore, Protocol):
     """A session store that can make a short transaction in the event loop."""
 
-    def at_once(self, work: Callable[[Register], T]) -> T | None:
-        """What ``work`` returns, once everything that it did with the register has been stored together; nobody else
-        stores anything meanwhile. None where that would have to wait: then nothing is stored, whether ``work`` has
-        been called or not. What ``work`` raises is raised, and then nothing is stored either."""
+    async def at_once(self, work: Callable[[Register], T]) -> T | None:
+        """What ``work`` returns, once everything that it did with the register is stored, all of it or nothing.
+
+        It is called soon, along with others that have been asked for by then: one after the other, each sees what
+        those before it have done, and nobody else stores anything before all are stored. None where that would have to
+        wait: then nothing is stored, whether ``work`` has been called or not; it may be called again. What it raises
+        is raised, and then nothing is stored either."""
         ...
 
 

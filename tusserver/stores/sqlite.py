@@ -69,9 +69,9 @@ class SqliteSessions:
         """See ``SessionStore``."""
         return await self._database.write(lambda connection: self._register(connection).swap(old, new))
 
-    def at_once(self, work: Callable[[Register], T]) -> T | None:
+    async def at_once(self, work: Callable[[Register], T]) -> T | None:
         """See ``PromptSessions``."""
-        return self._database.at_once(lambda connection: work(self._register(connection)))
+        return await self._database.at_once(lambda connection: work(self._register(connection)))
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""

@@ -1,0 +1,132 @@
+"""Changes that the loop finds ready in one turn are committed together, and each comes out as if it were alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.stores.sessions import an_upload, turns_until
+from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
+from tusserver.protocol.upload import Upload
+from tusserver.stores.base import Conflict, Query
+from tusserver.stores.prompt import Register
+from tusserver.stores.sqlite import SqliteSessions
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteSessions]:
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    yield store
+    await store.close()
+
+
+def statements(store: SqliteSessions) -> list[str]:
+    """What the loop's connection is told from now on."""
+    seen: list[str] = []
+    assert store._database._writer is not None
+    store._database._writer.set_trace_callback(seen.append)
+    return seen
+
+
+async def uploads(store: SqliteSessions) -> list[str]:
+    return [upload.id async for upload in store.find(Query())]
+
+
+def reading(upload_id: str) -> Callable[[Register], Upload]:
+    return lambda register: register.get(upload_id)
+
+
+async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) -> None:
+    seen = statements(store)
+    made = await asyncio.gather(*(store.create(an_upload(f"{number}")) for number in range(20)))
+    assert [upload.version for upload in made] == [1] * 20
+    assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [1, 1]
+    swapped = await asyncio.gather(
+        *(store.swap(upload, upload.placed("there")) for upload in made[:5]),
+        *(store.at_once(reading(upload.id)) for upload in made[5:]),
+    )
+    assert [each.version for each in swapped if each is not None] == [2] * 5 + [1] * 15
+    assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [2, 2]
+
+
+async def test_one_that_is_refused_takes_no_other_with_it(store: SqliteSessions) -> None:
+    old = await store.create(an_upload("old"))
+    await store.swap(old, old.placed("there"))
+    came = await asyncio.gather(
+        store.create(an_upload("a")),
+        store.swap(old, old.placed("elsewhere")),
+        store.at_once(lambda register: register.get("nobody")),
+        store.create(an_upload("a")),
+        store.create(an_upload("b")),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in came] == [Upload, Conflict, UploadNotFound, Conflict, Upload]
+    assert [(await store.get(name)).version for name in ("a", "b", "old")] == [1, 1, 2]
+
+
+async def test_one_that_fails_after_a_change_is_undone_alone(store: SqliteSessions) -> None:
+    def work(register: Register) -> None:
+        register.create(an_upload("half"))
+        raise ZeroDivisionError
+
+    came = await asyncio.gather(
+        store.create(an_upload("a")), store.at_once(work), store.create(an_upload("b")), return_exceptions=True
+    )
+    assert [type(each) for each in came] == [Upload, ZeroDivisionError, Upload]
+    assert [(await store.get(name)).version for name in ("a", "b")] == [1, 1]
+    with pytest.raises(UploadNotFound):
+        await store.get("half")
+
+
+async def test_one_that_the_database_fails_takes_no_other_with_it(store: SqliteSessions) -> None:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE nothing SET there = 1")
+
+    came = await asyncio.gather(
+        store.create(an_upload("a")),
+        store._database.write(work),
+        store._database.at_once(work),
+        store.create(an_upload("b")),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in came] == [Upload, StoreUnavailable, type(None), Upload]
+    assert [(await store.get(name)).version for name in ("a", "b")] == [1, 1]
+
+
+async def test_one_whose_task_is_cancelled_takes_no_other_with_it(store: SqliteSessions) -> None:
+    tasks = [asyncio.create_task(store.create(an_upload(name))) for name in ("a", "b")]
+    await turns_until(lambda: len(store._database._turn) == 2)
+    tasks[0].cancel()
+    assert (await tasks[1]).id == "b"
+    with suppress(asyncio.CancelledError):
+        await tasks[0]
+    assert await uploads(store) == ["b"]
+
+
+async def test_where_all_are_cancelled_nothing_happens(store: SqliteSessions) -> None:
+    seen = statements(store)
+    creating = asyncio.create_task(store.create(an_upload("a")))
+    await turns_until(lambda: store._database._turn)
+    creating.cancel()
+    await turns_until(lambda: not store._database._turn)
+    assert seen == []
+    assert await uploads(store) == []
+
+
+async def test_what_is_under_way_is_carried_out_before_it_closes(tmp_path: Path) -> None:
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    creating = asyncio.create_task(store.create(an_upload("a")))
+    await turns_until(lambda: store._database._turn)
+    await store.close()
+    assert (await creating).version == 1
+    rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT id FROM uploads").fetchall()
+    assert rows == [("a",)]
