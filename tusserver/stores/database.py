@@ -37,7 +37,7 @@ CHECKPOINT: Final = 1000
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
 
-MOMENT: Final = 0.001
+MOMENT: Final = 0.004
 """Seconds that the loop waits for other processes' transactions: most are over by then, and a thread would hardly have
 begun to wait."""
 
