@@ -8,9 +8,11 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tusserver.assembly import Assembler, final_id
+from tusserver.bodies import Bodies
 from tusserver.body import RequestBody
 from tusserver.hooks import NOBODY, Caller, Hooks, answer, ask, tell
 from tusserver.keeper import Timing
@@ -27,7 +29,6 @@ from tusserver.protocol.refusals import (
     ShuttingDown,
     StorageFull,
     TooLarge,
-    TooManyUploads,
 )
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
@@ -75,13 +76,13 @@ class Engine:
         self._hooks = hooks
         self._metrics = metrics
         self._clock = clock
-        self._max_bodies = max_bodies
-        self._bodies = 0
+        self._bodies = Bodies(max_bodies, metrics)
         self.place = Place(sessions, storage)
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
         self.receiving = self._leases.held
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
-        self._prompt = Prompt.over(sessions, storage, holder=holder, limits=limits, clock=clock)
+        prompt = Prompt.over(sessions, storage, holder=holder, limits=limits, clock=clock)
+        self._prompt = prompt if hooks.pre_finish is None else None  # who asks a hook in between cannot be prompt
         self._assembler = Assembler(sessions, self._leases, self._receiver, clock=clock)
         self._receiver.material = self._assembler.nudge
         self._services: list[asyncio.Task[None]] = []
@@ -132,11 +133,9 @@ class Engine:
         await self._check_room(upload.length)
         if command.body is not None and command.body.size != 0 and not upload.completed:
             append = Append(upload_id=upload.id, offset=0, body=command.body)
-            made = await self._create_at_once(upload, append, body)
+            made = await self._to_its_end(self._create_at_once(upload, append, body, caller))
             if made is None:
                 return await self._create_with(upload, append, body, caller)
-            self.made(made.id, caller.client)
-            await self._receiver.counted(made, made.offset, caller)
             return Created(upload=made, received=True)
         if command.body is not None:
             await self._expect_nothing(body)
@@ -150,9 +149,8 @@ class Engine:
         """Add the body at the command's offset, once whoever writes now has ended."""
         self._refuse_when_draining()
         upload = await self.find(command.upload_id, caller) if self._hooks.authorize is not None else None
-        counted = await self._append_at_once(command, body)
+        counted = await self._to_its_end(self._append_at_once(command, body, caller))
         if counted is not None:
-            await self._receiver.counted(counted, counted.offset - command.offset, caller)
             return Appended(upload=counted)
         if upload is None:
             upload = await self.find(command.upload_id, caller)
@@ -163,7 +161,7 @@ class Engine:
                 raise _Complete(current)
             return self.place.reachable(current)
 
-        with self._receiving(upload):
+        with self._bodies.one_more(upload):
             try:
                 hold = await self._leases.acquire(upload, check, wants=command.offset)
             except _Complete as found:  # AMB-13
@@ -199,22 +197,31 @@ class Engine:
 
     # What the commands are made of
 
-    async def _append_at_once(self, command: Append, body: RequestBody) -> Upload | None:
-        if self._prompt is None or self._hooks.pre_finish is not None or self._bodies >= self._max_bodies:
+    async def _append_at_once(self, command: Append, body: RequestBody, caller: Caller) -> Upload | None:
+        if self._prompt is None or self._bodies.full:
             return None
-        return await self._prompt.append(command, body)
+        counted = await self._prompt.append(command, body)
+        if counted is not None:
+            await self._receiver.counted(counted, counted.offset - command.offset, caller)
+        return counted
 
-    async def _create_at_once(self, upload: Upload, append: Append, body: RequestBody) -> Upload | None:
+    async def _create_at_once(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Upload | None:
         """Not where a hook wants to hear of an upload before its bytes are there."""
-        if self._prompt is None or self._hooks.pre_finish is not None or self._hooks.post_create is not None:
+        if self._prompt is None or self._hooks.post_create is not None or self._bodies.full:
             return None
-        made = await self._prompt.create(upload, append, body) if self._bodies < self._max_bodies else None
+        made = await self._prompt.create(upload, append, body)
         if made is not None:
+            self.made(made.id, caller.client)
             self._metrics.created()
+            await self._receiver.counted(made, made.offset, caller)
         return made
 
+    async def _to_its_end(self, work: Coroutine[Any, Any, Upload | None]) -> Upload | None:
+        """Hooks hear of what has been stored, even if the request is cancelled right then."""
+        return await (self._receiver.see_through(work) if self.heard else work)
+
     async def _create_with(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Created:
-        with self._receiving():
+        with self._bodies.one_more():
             hold = await self._leases.create(upload)
             await self._note_creation(hold.upload, caller)
             try:
@@ -283,15 +290,3 @@ class Engine:
     def _refuse_when_draining(self) -> None:
         if self.draining:
             raise ShuttingDown
-
-    @contextlib.contextmanager
-    def _receiving(self, upload: Upload | None = None) -> Iterator[None]:
-        if self._bodies >= self._max_bodies:
-            raise TooManyUploads(upload=upload, retry_after=1)
-        self._bodies += 1
-        self._metrics.bodies(self._bodies)
-        try:
-            yield
-        finally:
-            self._bodies -= 1
-            self._metrics.bodies(self._bodies)

@@ -95,10 +95,18 @@ class Fsck:
             return Finding(what="elsewhere", upload_id=upload_id, upload=upload)
 
     async def _is_stray(self, upload_id: str) -> bool:
+        if await self._has_bytes(upload_id):
+            return False
+        # Who makes an upload along with its bytes puts these down within the transaction that stores the session, and
+        # whoever else stores something waits for the end of that
+        await self._sessions.pin("fsck", "stray", "", 0.0)
+        return not await self._has_bytes(upload_id)
+
+    async def _has_bytes(self, upload_id: str) -> bool:
         try:
-            return not (await self._sessions.get(upload_id)).stored
+            return (await self._sessions.get(upload_id)).stored
         except UploadNotFound:
-            return True
+            return False
 
 
 def _given_up(upload: Upload, now: float) -> Upload:

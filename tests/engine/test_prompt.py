@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import Workshop, bytes_of
+from tests.stores.sessions import turns_until
 from tusserver.body import Claim, RequestBody
 from tusserver.engine import Engine
 from tusserver.hooks import Event, Hook, HookRefused, Hooks
@@ -294,3 +295,22 @@ async def test_a_disk_that_becomes_slow_holds_up_one_of_those_that_come_together
         done = await asyncio.gather(*(desk.append(upload, b"data") for upload in uploads))
         assert slow == [uploads[0].id]
         assert [(desk.root / "uploads" / upload.id).read_bytes() for upload in done] == [b"data"] * 5
+
+
+async def test_hooks_hear_of_what_was_stored_even_if_the_request_is_cancelled(tmp_path: Path) -> None:
+    heard: list[str] = []
+
+    async def note(event: Event) -> None:
+        heard.append(event.upload.id)
+
+    async with Desk(tmp_path, Hooks(post_finish=note), prompt=True) as desk:
+        upload = await desk.made(4)
+        appending = asyncio.create_task(desk.append(upload, b"data"))
+        await turns_until(lambda: desk.sessions._database._turn)
+        await turns_until(lambda: not desk.sessions._database._turn)
+        appending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await appending
+        await turns_until(lambda: heard)
+        assert heard == [upload.id]
+        assert (await desk.sessions.get(upload.id)).completed

@@ -14,6 +14,7 @@ from tests.stores.sessions import an_upload, turns_until
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Conflict, Query
+from tusserver.stores.database import TOGETHER
 from tusserver.stores.prompt import Register
 from tusserver.stores.sqlite import SqliteSessions
 
@@ -47,6 +48,7 @@ def reading(upload_id: str) -> Callable[[Register], Upload]:
 async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) -> None:
     seen = statements(store)
     made = await asyncio.gather(*(store.create(an_upload(f"{number}")) for number in range(20)))
+    assert TOGETHER > 20
     assert [upload.version for upload in made] == [1] * 20
     assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [1, 1]
     swapped = await asyncio.gather(
@@ -55,6 +57,13 @@ async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) 
     )
     assert [each.version for each in swapped if each is not None] == [2] * 5 + [1] * 15
     assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [2, 2]
+
+
+async def test_many_are_several_transactions_so_that_others_get_a_turn(store: SqliteSessions) -> None:
+    seen = statements(store)
+    made = await asyncio.gather(*(store.create(an_upload(f"{number}")) for number in range(3 * TOGETHER + 1)))
+    assert len(made) == seen.count("COMMIT") * TOGETHER - TOGETHER + 1
+    assert len(await uploads(store)) == len(made)
 
 
 async def test_one_that_is_refused_takes_no_other_with_it(store: SqliteSessions) -> None:
@@ -124,9 +133,10 @@ async def test_where_all_are_cancelled_nothing_happens(store: SqliteSessions) ->
 async def test_what_is_under_way_is_carried_out_before_it_closes(tmp_path: Path) -> None:
     store = SqliteSessions(tmp_path / "s.db", durable=False)
     await store.start()
-    creating = asyncio.create_task(store.create(an_upload("a")))
-    await turns_until(lambda: store._database._turn)
+    many = 2 * TOGETHER + 1
+    creating = [asyncio.create_task(store.create(an_upload(f"{number}"))) for number in range(many)]
+    await turns_until(lambda: len(store._database._turn) == many)
     await store.close()
-    assert (await creating).version == 1
-    rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT id FROM uploads").fetchall()
-    assert rows == [("a",)]
+    assert [(await each).version for each in creating] == [1] * many
+    rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT COUNT(*) FROM uploads").fetchall()
+    assert rows == [(many,)]

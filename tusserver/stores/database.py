@@ -37,6 +37,9 @@ CHECKPOINT: Final = 1000
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
 
+TOGETHER: Final = 32
+"""The same where the loop does it, which has other things to do as well."""
+
 MOMENT: Final = 0.004
 """Seconds that the loop waits for other processes' transactions: most are over by then, and a thread would hardly have
 begun to wait."""
@@ -80,7 +83,8 @@ class Database:
         """Carry out what is queued, for BUSY seconds at most, and disconnect."""
         if self._open and self._ended is not None:
             self._open = False
-            self._take_turn()
+            while self._turn:
+                self._take_turn()
             self._queue.put(None)
             await asyncio.wait({self._ended}, timeout=BUSY)
 
@@ -103,7 +107,7 @@ class Database:
         """
         if self._at_once:
             with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
-                return await self._together(work)
+                return await self._in_turn(work)
         return await self._do(work, writes=True)
 
     async def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
@@ -111,14 +115,14 @@ class Database:
         changed, where that can't be. ``work`` may be called again after an SQLite error."""
         if self._at_once:
             with contextlib.suppress(sqlite3.Error):
-                return await self._together(work)
+                return await self._in_turn(work)
         return None
 
     @property
     def _at_once(self) -> bool:
         return self._open and self._writer is not None and self._queued == 0 and self._here.now
 
-    async def _together(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do it in the loop, in one transaction with what else it has found ready in this turn."""
         assert self._loop is not None
         job = Job(work, True, self._loop.create_future())
@@ -129,13 +133,15 @@ class Database:
         return result
 
     def _take_turn(self) -> None:
-        batch, self._turn = [job for job in self._turn if not job.answer.done()], []
-        writer = self._writer
-        if writer is None or not batch:  # every one cancelled
-            return
-        self._here.do(lambda: carry_out(writer, batch, MOMENT))
-        _hand_over(batch)
-        self._count(len(batch))
+        assert self._writer is not None and self._loop is not None
+        writer, waiting = self._writer, [job for job in self._turn if not job.answer.done()]
+        batch, self._turn = waiting[:TOGETHER], waiting[TOGETHER:]
+        if self._turn:
+            self._loop.call_soon(self._take_turn)
+        if batch:  # not every one was cancelled
+            self._here.do(lambda: carry_out(writer, batch, MOMENT))
+            _hand_over(batch)
+            self._count(len(batch))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:

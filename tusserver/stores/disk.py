@@ -119,7 +119,7 @@ class DiskBytes:
         return self._here.now
 
     def put(self, upload: Upload, block: Buffer) -> None:
-        """See ``PromptBytes``: an upload that comes whole is put where it lies when it is finished."""
+        """See ``PromptBytes``."""
         check_place(upload, self._place)
         with explaining():
             self._here.do(lambda: self._put(upload, block))
@@ -195,8 +195,8 @@ class DiskBytes:
     async def _reopened(self, opening: Callable[[], int]) -> int:
         if self._here.now:
             with explaining():
-                return self._here.do(opening, "open")
-        return await self._descriptor(partial(self._here.there, opening, "open"))
+                return self._here.do(opening)
+        return await self._descriptor(opening)
 
     # What blocks, mostly in a thread
 
@@ -206,13 +206,17 @@ class DiskBytes:
 
     async def _descriptor(self, opening: Callable[[], int]) -> int:
         """An open file; if nobody waits for it any more, it is closed again."""
-        running = asyncio.get_running_loop().run_in_executor(self._executor, opening)
+        running = asyncio.get_running_loop().run_in_executor(self._executor, self._watched, opening)
         try:
             with explaining():
                 return await asyncio.shield(running)
         except asyncio.CancelledError:
             running.add_done_callback(_close)
             raise
+
+    def _watched(self, opening: Callable[[], int]) -> int:
+        with self._here.underway():
+            return opening()
 
     def _prepare(self) -> None:
         try:
@@ -269,12 +273,7 @@ class DiskBytes:
             raise self._unfit(error) from error
 
     def _put(self, upload: Upload, block: Buffer) -> None:
-        if upload.offset == 0 and upload.length == len(block):
-            if upload.version > 1:  # what an earlier writer left, and nobody has counted, must not take its place later
-                self._layout.unlink_parts(upload, upload.token)
-            fd = os.open(self._layout.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
-        else:
-            fd = self._open(upload)
+        fd = self._open(upload)
         try:
             left, at = memoryview(block), upload.offset
             while left:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tusserver.protocol.refusals import BytesMissing
-from tusserver.protocol.upload import Part, Status, Upload
+from tusserver.protocol.upload import Part, Upload
 from tusserver.stores.disk_writer import Source
 
 
@@ -34,8 +34,7 @@ class Layout:
         if stop > upload.offset:
             raise BytesMissing
         final = self.final(upload)
-        # A finished file of an upload that is not complete was never counted: somebody was killed before
-        if upload.status is not Status.ACTIVE and os.path.exists(final):
+        if os.path.exists(final):
             return [(final, start, stop)]
         overlaps = [(self.part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
         return [(path, first, last) for path, first, last in overlaps if first < last]

@@ -56,9 +56,9 @@ class Lane(Flag):
 
 class DiskWriter:
     """A byte writer (see ``ByteWriter``) on the file ``fd``, or on one that ``opening`` makes once there is something
-    to be written. ``here`` is told what is under way. ``sources`` finds where an upload's
-    bytes lie, and ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is
-    synced once, so that the file's name is durable too (None: it is already).
+    to be written. ``here`` is told what is under way. ``sources`` finds where an upload's bytes lie, and
+    ``open_source`` opens one of those; ``durable`` makes ``flush`` wait for the disk; ``directory`` is synced once, so
+    that the file's name is durable too (None: it is already).
 
     Small blocks are held until there are more, or until they are to be made durable: an upload of a few of them then
     is opened, written, made durable and closed by one piece of work on one thread. What is held and how far blocks were
@@ -117,16 +117,17 @@ class DiskWriter:
     ) -> tuple[int, bool]:
         """See ``PouringWriter``."""
         before = self.position + sum(map(len, ahead))
-        ends = last and size <= ENDING
+        syncing = self._lanes.get(Lane.SYNC)
+        ends = last and size <= ENDING and (syncing is None or syncing.done())
         lane = Lane.BYTES | Lane.SYNC if ends else Lane.BYTES
         running = await self._begin(lane, partial(self._pour, source, size, list(ahead), ends))
         with explaining():
             try:
-                ended = await asyncio.shield(running)
+                ended, complete = await asyncio.shield(running)
             except asyncio.CancelledError:
                 await asyncio.wait({running})
                 raise
-        if ends and self._fd is None:
+        if complete:
             self._flushed = self._position
         return self._position - before, ended
 
@@ -205,7 +206,7 @@ class DiskWriter:
                 self._write(held, self._fd)
             return work(self._fd)
 
-    def _pour(self, source: int, size: int, ahead: list[Buffer], last: bool, fd: int) -> bool:
+    def _pour(self, source: int, size: int, ahead: list[Buffer], last: bool, fd: int) -> tuple[bool, bool]:
         def moved(written: int) -> None:
             self._here.got_on()
             self._position += written
@@ -215,9 +216,10 @@ class DiskWriter:
         self._write(ahead, fd)
         stop = self._position + size
         ended = turn(source, fd, self._position, size, moved)
-        if last and self._position == stop:
+        complete = last and self._position == stop
+        if complete:
             self._sync_and_close(True, fd)
-        return ended
+        return ended, complete
 
     def _write(self, blocks: list[Buffer], fd: int) -> None:
         while blocks:
