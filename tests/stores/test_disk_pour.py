@@ -252,6 +252,66 @@ async def test_a_slow_client_keeps_no_thread(
     await writer.close()
 
 
+@pytest.fixture
+def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Of TCP, where the kernel knows how much is waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname())
+        near, _ = listener.accept()
+    near.setblocking(False)
+    with near, far:
+        yield near, far
+
+
+@pytest.mark.parametrize("then", ["the rest", "the end"])
+async def test_a_turn_waits_for_much_or_for_the_rest_or_for_the_end(
+    store: DiskBytes, connection: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    near, far = connection
+    comes, least = disk_splice._comes, []
+
+    def go_on(source: int) -> bool:
+        least.append(near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
+        if then == "the rest":
+            threading.Timer(0.05, far.sendall, [b"d" * 100]).start()
+        else:
+            threading.Timer(0.05, far.shutdown, [socket.SHUT_WR]).start()
+        return comes(source)
+
+    monkeypatch.setattr(disk_splice, "_comes", go_on)
+    monkeypatch.setattr(disk_splice, "FAST", 1)
+    monkeypatch.setattr(disk_splice, "TURN", 600)
+    monkeypatch.setattr(disk_splice, "LINGER", 60_000)  # milliseconds: it is woken before
+    far.sendall(b"c" * 50)
+    writer = await store.open(an_upload("u"))
+    size = 150 if then == "the rest" else 10 * MIB
+    poured, ended = await writer.pour(near.fileno(), size)
+    assert (poured, ended) == ((150, False) if then == "the rest" else (50, True))
+    assert least == [100 if then == "the rest" else disk_splice.ENOUGH]
+    assert near.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+    await writer.close()
+
+
+async def test_what_comes_while_much_is_waited_for_is_taken(
+    store: DiskBytes, connection: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = connection
+    comes, pieces = disk_splice._comes, [b"a", b"bit", b"more"]
+
+    def little(source: int) -> bool:
+        if pieces:
+            far.sendall(pieces.pop(0))
+        return comes(source)
+
+    monkeypatch.setattr(disk_splice, "_comes", little)
+    monkeypatch.setattr(disk_splice, "FAST", 1)
+    monkeypatch.setattr(disk_splice, "TURN", 600)
+    far.sendall(b"here ")
+    writer = await store.open(an_upload("u"))
+    assert await writer.pour(near.fileno(), 10 * MIB) == (13, False)
+    await writer.close()
+
+
 async def test_a_full_disk_is_told_and_what_lies_in_the_file_is_known(
     tmp_path: Path, pair: tuple[socket.socket, socket.socket]
 ) -> None:

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ FAST: Final = 256 * 1024
 """Bytes in one turn from which on it is worth waiting for more: a slow client must not keep a thread."""
 LINGER: Final = 2
 """Milliseconds that a turn then waits for more before it gives its thread back."""
+ENOUGH: Final = 512 * 1024
+"""Bytes to wait for then: to be woken costs both sides as much as it costs to move many, and the file takes them in
+larger pieces."""
 NO_SPLICE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 
 _own = threading.local()
@@ -36,8 +40,16 @@ def turn(source: int, target: int, position: int, size: int, moved: Callable[[in
     """Move what arrives on the non-blocking socket ``source`` into the file ``target`` at ``position``, ``size`` bytes
     at most; ``moved`` is told how many bytes each time that some lie in the file. Returns whether the stream has ended
     or broken. Raises OSError for the file's errors: what then is still in between is lost, and was never told."""
+    wait = _Wait(source)
+    try:
+        return _turn(source, target, position, size, moved, wait)
+    finally:
+        wait.end()
+
+
+def _turn(source: int, target: int, position: int, size: int, moved: Callable[[int], None], wait: _Wait) -> bool:
     way = _way()
-    until, came = time.monotonic() + TURN, 0
+    until, came, more = time.monotonic() + TURN, 0, True
     while came < size:
         try:
             taken = way.take(source, min(size - came, PIPE))
@@ -45,18 +57,48 @@ def turn(source: int, target: int, position: int, size: int, moved: Callable[[in
             way = _own.way = _Buffer()
             continue
         except BlockingIOError:
-            if came < FAST or time.monotonic() > until or not _comes(source):
+            if came < FAST or not more or time.monotonic() > until:
                 return False
+            more = wait.more(size - came)
             continue
         except OSError:
             return True
         if not taken:
             return True
         way.empty(taken, target, position + came, moved)
-        came += taken
+        came, more = came + taken, True
         if time.monotonic() > until:
             return False
     return False
+
+
+class _Wait:
+    """For more from a socket: while this lasts, the kernel wakes nobody for less than ENOUGH bytes."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._least = 1
+
+    def more(self, size: int) -> bool:
+        """Whether ENOUGH is there soon, or all of ``size``, or the end. Otherwise some may be."""
+        self._set(min(size, ENOUGH))
+        return _comes(self._source)
+
+    def end(self) -> None:
+        """Whoever waits next is woken for each byte."""
+        self._set(1)
+
+    def _set(self, least: int) -> None:
+        if least == self._least:
+            return
+        self._least = least
+        stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=self._source)  # of whatever family it is
+        try:
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+        except OSError:  # then it wakes for less
+            return
+        finally:
+            stream.detach()
 
 
 class _Pipe:
