@@ -22,6 +22,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 BUFFER = 256 * 1024
 HOP = 64 * 1024
+TURNS = 4
+"""Turns of the loop in which the reader has what had arrived by the end of a body: the server may have stopped reading
+until somebody asks, and then looks at the connection in the next one."""
 
 
 class Claim:
@@ -245,7 +248,9 @@ class RequestBody:
                 return False
             if self._ending is not None:
                 self._last = True
-                await asyncio.sleep(0)  # the reader takes what the server has received by now
+                for _ in range(TURNS):
+                    if not self._blocks:
+                        await asyncio.sleep(0)
                 continue
             self._arrived.clear()
             try:

@@ -152,3 +152,20 @@ async def test_what_the_server_has_when_an_interruption_comes_first_is_not_lost(
             got += batch
             client.send(b"too late")
     assert got == [b"hello"]
+
+
+async def test_what_lies_in_the_kernel_when_the_end_comes_first_is_given_out() -> None:
+    """A server that only reads once it is asked has it some turns of the loop later."""
+
+    async def receive() -> dict[str, object]:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"sent before", "more_body": True}
+
+    body = RequestBody(receive, idle_timeout=60)
+    body.interrupt(TakenOver())
+    got: list[bytes] = []
+    with pytest.raises(TakenOver):
+        async for batch in body.batches():
+            got += batch
+    assert got[:1] == [b"sent before"]
