@@ -211,7 +211,7 @@ class RequestBody:
             if room == 0:
                 over = True
                 break
-            last = self._ending
+            ending = self._ending
             poured, gone = await writer.pour(claim.descriptor, room, ahead=ahead, last=room == claim.remaining)
             ahead, arrived = [], 0
             claim.remaining -= poured
@@ -219,8 +219,8 @@ class RequestBody:
             if gone:
                 self.interrupt(ClientGone())
                 raise self._ending or ClientGone()
-            if last is not None and claim.remaining:
-                raise last  # only now: what had arrived by then is kept
+            if ending is not None and claim.remaining:
+                raise ending  # only now: what had arrived by then is kept
             if not poured:
                 await self._readable(claim)
         if ahead:

@@ -26,6 +26,7 @@ from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, r
 T = TypeVar("T")
 
 KNOWN: Final = 512
+"""Documents that are remembered at the most."""
 SHORT: Final = 4096
 """Characters up to which a document is worth remembering, and cannot fill the memory."""
 
@@ -168,7 +169,7 @@ class Known:
     def note(self, document: str, upload: Upload) -> None:
         """The document describes this upload."""
         if len(document) <= SHORT:
-            if len(self._uploads) >= KNOWN:  # any thread may do that, and at once: then there are a few more
+            if len(self._uploads) >= KNOWN:  # the loop and the thread may both be here: then there is one more
                 self._uploads.clear()
             self._uploads[document] = upload
 
