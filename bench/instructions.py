@@ -26,7 +26,7 @@ from typing import Any, Final
 from bench.workloads import SMALL
 from tusserver.app import TusApp, create_app
 from tusserver.body import Claim
-from tusserver.endpoints import DIRECT, TRAILERS
+from tusserver.exchange import DIRECT, TRAILERS, Headers
 from tusserver.logs import configure, lean
 from tusserver.settings import Settings
 from tusserver.stores import here
@@ -55,6 +55,22 @@ class Arrived:
         return None
 
 
+class Answer:
+    """Takes an answer as ``tusserver.connection`` does."""
+
+    status = 0
+    headers: Headers = ()
+
+    async def send(self, message: Any) -> None:
+        """Not in two messages."""
+        raise AssertionError("the answer is handed over at once")
+
+    def answer_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """See ``tusserver.exchange.sent_whole``."""
+        self.status, self.headers = status, headers
+        return True
+
+
 class Requests:
     """Small requests to an application, as uvicorn hands them over."""
 
@@ -65,7 +81,7 @@ class Requests:
     async def creation(self) -> str:
         """POST; returns the upload's path."""
         answer = await self._ask("POST", "/files", (b"upload-length", b"%d" % SMALL), NAMED, body=b"")
-        return answer[b"location"].decode().removeprefix("http://bench")
+        return answer["Location"].removeprefix("http://bench")
 
     async def upload(self) -> str:
         """POST and PATCH of 16 KiB."""
@@ -81,23 +97,20 @@ class Requests:
         """HEAD."""
         await self._ask("HEAD", path, body=b"")
 
-    async def _ask(self, method: str, path: str, *headers: Header, body: bytes) -> Mapping[bytes, bytes]:
-        sent: list[Any] = []
+    async def _ask(self, method: str, path: str, *headers: Header, body: bytes) -> Mapping[str, str]:
+        answer = Answer()
 
         async def receive() -> Any:
             raise AssertionError("the body is handed over at once")
-
-        async def send(message: Any) -> None:
-            sent.append(message)
 
         said = [(b"host", b"bench"), (b"tus-resumable", b"1.0.0"), (b"content-length", b"%d" % len(body)), *headers]
         scope = {
             "type": "http", "http_version": "1.1", "scheme": "http", "method": method, "path": path, "root_path": "",
             "client": ("127.0.0.1", 1), "headers": said, "extensions": {TRAILERS: [], DIRECT: Arrived(body)},
         }  # fmt: skip
-        await self._app(scope, receive, send)
-        assert sent[0]["status"] < 300, sent
-        return dict(sent[0]["headers"])
+        await self._app(scope, receive, answer.send)
+        assert answer.status < 300, answer.headers
+        return dict(answer.headers)
 
 
 async def _work(settings: Settings, what: str, times: int) -> None:

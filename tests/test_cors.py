@@ -5,23 +5,25 @@ from __future__ import annotations
 import pytest
 
 from tusserver.cors import Cors
+from tusserver.exchange import decoded
+from tusserver.protocol.messages import Request
 
 HERE = "https://app.example"
 ELSEWHERE = "https://evil.example"
 
 
-def asked(origin: str | None = HERE, wanted: str | None = None) -> list[tuple[bytes, bytes]]:
+def asked(origin: str | None = HERE, wanted: str | None = None) -> Request:
     headers = [(b"host", b"x.org")]
     if origin is not None:
         headers.append((b"origin", origin.encode()))
     if wanted is not None:
         headers.append((b"access-control-request-headers", wanted.encode()))
-    return headers
+    return Request(method="POST", upload_id=None, headers=decoded(headers), base_url="/files")
 
 
-def answered(cors: Cors, headers: list[tuple[bytes, bytes]], *, preflight: bool = False) -> dict[str, str]:
-    pairs = cors.headers(headers, preflight=preflight)
-    named = {name.decode(): value.decode() for name, value in pairs}
+def answered(cors: Cors, request: Request, *, preflight: bool = False) -> dict[str, str]:
+    pairs = cors.headers(request, preflight=preflight)
+    named = {name.lower(): value for name, value in pairs}
     assert len(named) == len(pairs), "a header twice"
     return named
 

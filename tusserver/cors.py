@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from tusserver.protocol.messages import Request
+
 ALLOWED: Final = (
     "Authorization", "Origin", "X-Requested-With", "X-Request-ID", "X-HTTP-Method-Override", "Content-Type", "Range",
     "If-Range", "If-Match", "If-None-Match", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata",
@@ -19,8 +21,7 @@ EXPOSED: Final = (
 METHODS: Final = "POST, HEAD, PATCH, OPTIONS, GET, DELETE"
 MAX_AGE: Final = "86400"
 
-Headers = Sequence[tuple[bytes, bytes]]
-
+_EXPOSED = ", ".join(EXPOSED)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -33,35 +34,31 @@ class Cors:
         self._origins = frozenset() if self._any or isinstance(origins, str) else frozenset(origins)
         self._credentials = credentials
 
-    def headers(self, request: Headers, *, preflight: bool) -> list[tuple[bytes, bytes]]:
-        """What to add to the answer of a request with these headers; ``preflight``: its method is OPTIONS.
+    def headers(self, request: Request, *, preflight: bool) -> list[tuple[str, str]]:
+        """What to add to the answer of this request; ``preflight``: its method is OPTIONS.
 
         An OPTIONS need not be a preflight, but a page's own question, so that its answer has to be readable too.
         """
         if not self._any and not self._origins:
             return []
-        vary = [] if self._any else [(b"vary", b"Origin")]
-        origin = _value(request, b"origin")
+        vary = [] if self._any else [("Vary", "Origin")]
+        origin = next(iter(request.all("origin")), None)
         if origin is None or not (self._any or origin in self._origins):
             return vary
-        allowed = [(b"access-control-allow-origin", b"*" if self._any else origin.encode("latin-1"))]
+        allowed = [("Access-Control-Allow-Origin", "*" if self._any else origin)]
         if self._credentials and not self._any:
-            allowed.append((b"access-control-allow-credentials", b"true"))
+            allowed.append(("Access-Control-Allow-Credentials", "true"))
         if preflight:
             allowed += [
-                (b"access-control-allow-methods", METHODS.encode()),
-                (b"access-control-allow-headers", ", ".join(_wanted(request)).encode()),
-                (b"access-control-max-age", MAX_AGE.encode()),
+                ("Access-Control-Allow-Methods", METHODS),
+                ("Access-Control-Allow-Headers", ", ".join(_wanted(request))),
+                ("Access-Control-Max-Age", MAX_AGE),
             ]
-        return [*allowed, (b"access-control-expose-headers", ", ".join(EXPOSED).encode()), *vary]
+        return [*allowed, ("Access-Control-Expose-Headers", _EXPOSED), *vary]
 
 
-def _wanted(request: Headers) -> list[str]:
+def _wanted(request: Request) -> list[str]:
     """The headers of tus, and whatever else the page asks to send: applications have their own."""
     known = {name.lower() for name in ALLOWED}
-    asked = [name.strip() for name in (_value(request, b"access-control-request-headers") or "").split(",")]
+    asked = [name.strip() for name in ",".join(request.all("access-control-request-headers")).split(",")]
     return [*ALLOWED, *(name for name in asked if _TOKEN.fullmatch(name) and name.lower() not in known)]
-
-
-def _value(headers: Headers, name: bytes) -> str | None:
-    return next((value.decode("latin-1").strip(" \t") for key, value in headers if key == name), None)

@@ -18,7 +18,18 @@ from tusserver import downloads
 from tusserver.body import RequestBody
 from tusserver.cors import Cors
 from tusserver.engine import Engine
-from tusserver.exchange import Exchange, Scope, awaits_continue, decoded, has_body, on_the_wire
+from tusserver.exchange import (
+    DIRECT,
+    TRAILERS,
+    Exchange,
+    Scope,
+    Send,
+    awaits_continue,
+    decoded,
+    has_body,
+    on_the_wire,
+    sent_whole,
+)
 from tusserver.hooks import NOBODY, Caller
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
@@ -44,13 +55,6 @@ from tusserver.recent import Recent
 log = logging.getLogger("tusserver.requests")
 
 Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-
-TRAILERS = "tusserver.trailers"
-"""The ASGI extension by which ``tusserver.connection`` hands over request trailers: a list that fills as they come."""
-
-DIRECT = "tusserver.direct"
-"""The ASGI extension by which ``tusserver.connection`` offers a body at once (``tusserver.body.Direct``)."""
 
 LINGER_BYTES = 1024 * 1024
 LINGER_SECONDS = 1.0
@@ -199,7 +203,7 @@ class Uploads:
         plan = plan.with_headers(
             (name.lower().encode(), value.encode()) for name, value in inspected.headers if name != "Cache-Control"
         )
-        plan = plan.with_headers(self._cors.headers(exchange.scope["headers"], preflight=False))
+        plan = plan.with_headers(on_the_wire(self._cors.headers(exchange.request, preflight=False)))
         blocks = self._engine.storage.read(upload, plan.start, plan.stop)
         await downloads.send(plan, blocks, receive, send)
         self._record(exchange, plan.status)
@@ -217,16 +221,17 @@ class Uploads:
     # Answering
 
     async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
-        preflight = exchange.request.method == "OPTIONS"
-        headers = [(on_the_wire(name), value.encode("latin-1")) for name, value in response.headers]
-        headers += self._cors.headers(exchange.scope["headers"], preflight=preflight)
-        if response.status not in (204, 304) and exchange.request.method != "HEAD":
-            headers.append((b"content-length", str(len(response.body)).encode()))
-        unread = exchange.request.has_body and not exchange.body.complete
-        if unread and exchange.scope.get("http_version", "1.1").startswith("1"):
-            headers.append((b"connection", b"close"))
+        request = exchange.request
+        headers = [*response.headers, *self._cors.headers(request, preflight=request.method == "OPTIONS")]
+        if response.status not in (204, 304) and request.method != "HEAD":
+            headers.append(("Content-Length", str(len(response.body))))
         self._record(exchange, response.status)
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        unread = request.has_body and not exchange.body.complete
+        if not unread and sent_whole(send, response.status, headers, response.body):
+            return
+        if unread and exchange.scope.get("http_version", "1.1").startswith("1"):
+            headers.append(("Connection", "close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": on_the_wire(headers)})
         if unread and not awaits_continue(exchange):
             await send({"type": "http.response.body", "body": response.body, "more_body": True})
             seconds = LINGER_SECONDS / 4 if self._engine.draining else LINGER_SECONDS

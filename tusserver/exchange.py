@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from tusserver.body import RequestBody
 from tusserver.protocol.messages import Request
 
+TRAILERS: Final = "tusserver.trailers"
+"""The ASGI extension by which ``tusserver.connection`` hands over request trailers: a list that fills as they come."""
+
+DIRECT: Final = "tusserver.direct"
+"""The ASGI extension by which ``tusserver.connection`` offers a body at once (``tusserver.body.Direct``)."""
+
 Scope = Any
+Headers = Sequence[tuple[str, str]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,9 +43,13 @@ def decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ..
     return tuple([(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in headers])
 
 
+def on_the_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI has them."""
+    return [(_name(name), value.encode("latin-1")) for name, value in headers]
+
+
 @lru_cache(256)
-def on_the_wire(name: str) -> bytes:
-    """A header's name as ASGI has it."""
+def _name(name: str) -> bytes:
     return name.lower().encode("latin-1")
 
 
@@ -53,3 +65,11 @@ def awaits_continue(exchange: Exchange) -> bool:
     """Whether the client still waits for permission to send its body, so that there is nothing to drain."""
     expects = any(value.lower() == "100-continue" for value in exchange.request.all("expect"))
     return expects and not exchange.body.begun
+
+
+def sent_whole(send: Send, status: int, headers: Headers, body: bytes) -> bool:
+    """Send a whole answer in one go, where ``send`` is that of ``tusserver.connection`` itself: ``answer_whole`` is its
+    neighbour. False, and nothing has happened, where the answer has to be sent by ASGI messages: whoever wraps ``send``
+    wants to see them."""
+    at_once = getattr(getattr(send, "__self__", None), "answer_whole", None)
+    return at_once is not None and at_once(status, headers, body)
