@@ -26,7 +26,7 @@ from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
-from tusserver.stores.database_work import Job, carry_out, transaction
+from tusserver.stores.database_work import Job, begin, carry_out, transaction
 from tusserver.stores.here import Here
 
 T = TypeVar("T")
@@ -40,9 +40,12 @@ BATCH: Final = 200
 TOGETHER: Final = 32
 """The same where the loop does it, which has other things to do as well."""
 
-MOMENT: Final = 0.004
-"""Seconds that the loop waits for other processes' transactions: most are over by then, and a thread would hardly have
-begun to wait."""
+AGAIN: Final = 0.001
+"""Seconds after which the loop looks again whether another process's transaction is over. It does other things
+meanwhile, and what it gets ready joins what waits."""
+
+MOMENT: Final = 0.05
+"""Seconds that the loop waits so: nearly all are over by then."""
 
 
 class Database:
@@ -58,6 +61,7 @@ class Database:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._turn: list[Job] = []
+        self._since: float | None = None
         self._here = Here(not durable)
         self._queued = 0
         self._unmoved = 0
@@ -84,7 +88,8 @@ class Database:
         if self._open and self._ended is not None:
             self._open = False
             while self._turn:
-                self._take_turn()
+                self._carry_out_turn()
+                await asyncio.sleep(0 if self._since is None else AGAIN)
             self._queue.put(None)
             await asyncio.wait({self._ended}, timeout=BUSY)
 
@@ -133,15 +138,36 @@ class Database:
         return result
 
     def _take_turn(self) -> None:
-        assert self._writer is not None and self._loop is not None
+        assert self._loop is not None
+        self._carry_out_turn()
+        if self._turn:
+            self._loop.call_later(0 if self._since is None else AGAIN, self._take_turn)
+
+    def _carry_out_turn(self) -> None:
+        assert self._writer is not None
         writer, waiting = self._writer, [job for job in self._turn if not job.answer.done()]
         batch, self._turn = waiting[:TOGETHER], waiting[TOGETHER:]
-        if self._turn:
-            self._loop.call_soon(self._take_turn)
-        if batch:  # not every one was cancelled
-            self._here.do(lambda: carry_out(writer, batch, MOMENT))
+        if batch and self._begun(batch):  # not every one was cancelled
+            self._here.do(lambda: carry_out(writer, batch))
             _hand_over(batch)
             self._count(len(batch))
+
+    def _begun(self, batch: list[Job]) -> bool:
+        """Whether a transaction is begun; where another process writes, the batch is put back to wait for it."""
+        assert self._writer is not None
+        try:
+            begin(self._writer)
+        except sqlite3.Error as error:
+            now = time.monotonic()
+            self._since = now if self._since is None else self._since
+            if code_of(error) == sqlite3.SQLITE_BUSY and now < self._since + MOMENT:
+                self._turn = batch + self._turn
+                return False
+            for job in batch:  # the thread waits longer, and has the words for what is wrong
+                job.error = error
+            _hand_over(batch)
+        self._since = None
+        return self._writer.in_transaction
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:

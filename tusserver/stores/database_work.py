@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -49,10 +47,15 @@ class Job:
             self.answer.set_result(self.result)
 
 
-def transaction(connection: sqlite3.Connection, work: Callable[[], T], moment: float = 0.0) -> T:
-    """What ``work`` returns or raises, in a transaction of its own. Where another process writes, that is tried again
-    for a ``moment`` (seconds): SQLite, which sleeps in between, is not as quick to notice that it has ended."""
-    _begin(connection, moment)
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes. Raises sqlite3.OperationalError, which is BUSY where another process writes."""
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
+    """What ``work`` returns or raises, in a transaction of its own, or in one that has just been begun for it."""
+    if not connection.in_transaction:
+        begin(connection)
     try:
         result = work()
         connection.execute("COMMIT")
@@ -63,10 +66,10 @@ def transaction(connection: sqlite3.Connection, work: Callable[[], T], moment: f
     return result
 
 
-def carry_out(connection: sqlite3.Connection, batch: list[Job], moment: float = 0.0) -> None:
-    """Carry all of them out in one transaction, each by itself where that fails. ``moment``: see ``transaction``."""
+def carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
+    """Carry all of them out in one transaction, which may have been begun; each by itself where that fails."""
     try:
-        _together(connection, batch, moment)
+        _together(connection, batch)
     except Exception as error:
         if len(batch) == 1:
             batch[0].error = error
@@ -83,26 +86,12 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
             carry_out(connection, [job])
 
 
-def _begin(connection: sqlite3.Connection, moment: float) -> None:
-    until = 0.0
-    while True:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            return
-        except sqlite3.OperationalError as error:
-            now = time.monotonic()
-            until = until or now + moment
-            if code_of(error) != sqlite3.SQLITE_BUSY or now >= until:
-                raise
-        os.sched_yield()
-
-
-def _together(connection: sqlite3.Connection, batch: list[Job], moment: float) -> None:
+def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
     def work() -> None:
         for job in batch:
             job.carry_out(connection)
 
     if any(job.writes for job in batch):
-        transaction(connection, work, moment)
+        transaction(connection, work)
     else:
         work()

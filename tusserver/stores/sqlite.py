@@ -60,6 +60,9 @@ class SqliteSessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
+        if upload.lease is None:
+            return await self._database.write(_creation(upload, self._known, self._clock()))
+        # A lease runs from when it is stored, however long that has to wait
         return await self._database.write(lambda connection: self._register(connection).create(upload))
 
     async def get(self, upload_id: str) -> Upload:
@@ -68,6 +71,8 @@ class SqliteSessions:
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
+        if new.lease is None:
+            return await self._database.write(_swap(old, new, self._known, self._clock()))
         return await self._database.write(lambda connection: self._register(connection).swap(old, new))
 
     async def at_once(self, work: Callable[[Register], T]) -> T | None:
@@ -184,12 +189,7 @@ class _Register:
 
     def create(self, upload: Upload) -> Upload:
         """See ``Register``."""
-        stored = as_stored(upload, version=1, now=self._now)
-        document = to_text(stored)
-        if self._connection.execute(INSERT, row(stored, document)).rowcount == 0:
-            raise Conflict(upload.id)
-        self._known.note(document, stored)
-        return stored
+        return _creation(upload, self._known, self._now)(self._connection)
 
     def get(self, upload_id: str) -> Upload:
         """See ``Register``."""
@@ -197,14 +197,39 @@ class _Register:
 
     def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``Register``."""
-        stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=self._now)
-        document = to_text(stored)
-        if self._connection.execute(*update(old, stored, document)).rowcount == 0:
-            if self._connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
+        return _swap(old, new, self._known, self._now)(self._connection)
+
+
+def _creation(upload: Upload, known: Known, now: float) -> Callable[[sqlite3.Connection], Upload]:
+    """What makes the upload. All but the statement is done here already, while nobody has to wait for it."""
+    stored = as_stored(upload, version=1, now=now)
+    document = to_text(stored)
+    values = row(stored, document)
+
+    def work(connection: sqlite3.Connection) -> Upload:
+        if connection.execute(INSERT, values).rowcount == 0:
+            raise Conflict(upload.id)
+        known.note(document, stored)
+        return stored
+
+    return work
+
+
+def _swap(old: Upload, new: Upload, known: Known, now: float) -> Callable[[sqlite3.Connection], Upload]:
+    """What puts the one in the other's place, prepared likewise."""
+    stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=now)
+    document = to_text(stored)
+    statement, values = update(old, stored, document)
+
+    def work(connection: sqlite3.Connection) -> Upload:
+        if connection.execute(statement, values).rowcount == 0:
+            if connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
                 raise UploadNotFound
             raise Conflict(old.id)
-        self._known.note(document, stored)
+        known.note(document, stored)
         return stored
+
+    return work
 
 
 def _found(row: tuple[str] | None) -> str:
