@@ -153,7 +153,10 @@ class UploadProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer."""
         if self._trailers is None:
-            return super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            return self.headers.append((name, value))
         self._trailers.append((name.lower(), value))
         if sum(len(each) + len(said) for each, said in self._trailers) > MAX_TRAILERS:
             self.transport.close()
@@ -246,6 +249,7 @@ def _is_known(connection: type, cycle: type) -> bool:
                 "self.parser",
                 "self.waiting_for_100_continue",
                 "self.default_headers",
+                "self.expect_100_continue",
                 "self.response_started",
                 "self.response_complete",
                 "self.on_response()",

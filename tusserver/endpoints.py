@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from tusserver import downloads
@@ -139,7 +140,7 @@ class Uploads:
         )
 
     def _check_size(self, scope: Scope) -> None:
-        if sum([len(name) + len(value) for name, value in scope["headers"]]) > self._max_header:
+        if sum(map(len, chain.from_iterable(scope["headers"]))) > self._max_header:
             raise HeadersTooLarge
 
     # Carrying it out

@@ -118,8 +118,8 @@ def _peer(scope: Scope) -> str | None:
 def _headers(scope: Scope) -> dict[str, str]:
     """The headers that count here, by lower-case name, without the blanks around a value, which servers may leave
     (RFC 9110, section 5.5); one that was given several times as one list (section 5.3)."""
-    lines: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        if (known := name.lower()) in LOOKED_AT:
-            lines.setdefault(known.decode("latin-1"), []).append(value.decode("latin-1").strip(" \t"))
-    return {name: ",".join(values) for name, values in lines.items()}
+    headers: dict[str, str] = {}
+    for name, value in [header for header in scope["headers"] if header[0] in LOOKED_AT]:
+        known, said = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
+        headers[known] = f"{headers[known]},{said}" if known in headers else said
+    return headers

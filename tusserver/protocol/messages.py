@@ -14,7 +14,7 @@ class Request:
     (lower-case name, value) in the order of arrival. ``base_url`` is the URL of the base path as this client should
     see it, without a final slash: absolute (``https://host/files``) or, where the outside address is not known,
     a path (``/files``). ``has_body`` says whether a body may follow (chunked, or a Content-Length above zero).
-    ``trailers`` says whether this connection can deliver request trailers.
+    ``trailers`` says whether this connection can deliver request trailers. ``lines`` are the headers' values by name.
     """
 
     method: str
@@ -23,17 +23,17 @@ class Request:
     base_url: str
     has_body: bool = False
     trailers: bool = False
-    _lines: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    lines: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         lines: dict[str, tuple[str, ...]] = {}
         for name, value in self.headers:
             lines[name] = (*lines[name], value) if name in lines else (value,)
-        object.__setattr__(self, "_lines", lines)
+        object.__setattr__(self, "lines", lines)
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, by its lower-case name."""
-        return self._lines.get(name, ())
+        return self.lines.get(name, ())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

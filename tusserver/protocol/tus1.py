@@ -184,10 +184,12 @@ class Tus1:
 
 
 def _single(request: Request, name: str) -> str | None:
-    values = request.all(name)
+    values = request.lines.get(name)
+    if values is None:
+        return None
     if len(values) > 1:  # AMB-37
         raise BadHeader(f"{name.title()} is there more than once; send it once.")
-    return values[0] if values else None
+    return values[0]
 
 
 def _integer(request: Request, name: str) -> int | None:

@@ -19,14 +19,18 @@ TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
-    # round() goes by way of a decimal string
-    times = {name: int(time * 1000 + 0.5) / 1000 for name in TIMES if (time := getattr(upload, name)) is not None}
-    timeline = upload.timeline
-    if any([moment.at is None for moment in timeline]):
+    changes: dict[str, Any] = {"version": version, "as_of": now}
+    for name, time in ((name, getattr(upload, name)) for name in TIMES):
+        if time is not None:
+            changes[name] = int(time * 1000 + 0.5) / 1000  # round() goes by way of a decimal string
+    if None in [at for *_, at in upload.timeline]:
         # _replace() takes several times as long
-        timeline = tuple([moment if moment.at is not None else Moment(*moment[:3], now) for moment in timeline])
-    lease = upload.lease and _stamped(upload.lease, now)
-    return upload.but(**times, version=version, lease=lease, timeline=timeline, as_of=now)
+        changes["timeline"] = tuple(
+            [moment if moment.at is not None else Moment(*moment[:3], now) for moment in upload.timeline]
+        )
+    if upload.lease is not None:
+        changes["lease"] = _stamped(upload.lease, now)
+    return upload.but(**changes)
 
 
 def _stamped(lease: Lease, now: float) -> Lease:
