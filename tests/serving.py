@@ -23,14 +23,21 @@ def serving(
     app: Any,
     *,
     lifespan: bool = True,
+    http: Any = "auto",
     before: Callable[[], Awaitable[None]] = _nothing,
     after: Callable[[], Awaitable[None]] = _nothing,
 ) -> Iterator[str]:
-    """Serve on a free port; the URL of the root. ``before`` and ``after`` run in the server's event loop."""
+    """Serve on a free port; the URL of the root. ``http``: the connection's class, where it is not uvicorn's own.
+    ``before`` and ``after`` run in the server's event loop."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
-        app, lifespan="on" if lifespan else "off", log_config=None, access_log=False, timeout_graceful_shutdown=3
+        app,
+        http=http,
+        lifespan="on" if lifespan else "off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from tusserver.logs import formatter, log_config, resolved
+from tusserver.logs import Lines, formatter, log_config, resolved, tell
 
 PROGRAM = """
 import logging, logging.config, sys
@@ -99,3 +101,69 @@ def test_text_that_cannot_be_encoded_is_logged(log_format: str) -> None:
     line = formatter(log_format).format(logging.makeLogRecord(fields))
     assert "odd" in line
     assert line.encode(errors="backslashreplace").isascii()
+
+
+class Ours:
+    """The handler of a server that logs JSON is the only one, as pytest's own are not there in a server."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, log_format: str = "json") -> None:
+        self.stream = io.StringIO()
+        self.handler = Lines(self.stream)
+        self.handler.setFormatter(formatter(log_format))
+        monkeypatch.setattr(logging.root, "handlers", [self.handler])
+        self.log = logging.getLogger("tusserver.tests.told")
+        self.log.setLevel(logging.INFO)
+
+    def told(self, **fields: object) -> str:
+        tell(self.log, "PATCH", fields)
+        return self.stream.getvalue()
+
+
+FIELDS: dict[str, object] = {"upload": "a" * 32, "status": 204, "seconds": 0.0123, "client": "127.0.0.1"}
+
+
+def test_what_is_told_looks_like_what_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Ours(monkeypatch)
+    monkeypatch.setattr(time, "time", lambda: 1767225600.125)
+    told = ours.told(**FIELDS)
+    ours.log.info("PATCH", extra=FIELDS)
+    assert ours.stream.getvalue() == told * 2
+    assert json.loads(told) == {
+        "time": "2026-01-01T00:00:00.125Z",
+        "level": "info",
+        "logger": ours.log.name,
+        "event": "PATCH",
+        **FIELDS,
+    }
+
+
+@pytest.mark.parametrize("where", ["root", "logger", "parent"])
+def test_others_that_listen_hear_what_is_told(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    ours = Ours(monkeypatch)
+    heard: list[logging.LogRecord] = []
+    listening = logging.Handler()
+    monkeypatch.setattr(listening, "handle", heard.append)
+    logger = {"root": logging.root, "logger": ours.log, "parent": logging.getLogger("tusserver")}[where]
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, listening])
+    assert json.loads(ours.told(**FIELDS))["status"] == 204
+    assert [(record.getMessage(), vars(record)["status"]) for record in heard] == [("PATCH", 204)]
+
+
+def test_filters_and_levels_hold_for_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Ours(monkeypatch)
+    monkeypatch.setattr(ours.log, "filters", [lambda record: False])
+    assert ours.told(**FIELDS) == ""
+    monkeypatch.setattr(ours.log, "filters", [])
+    monkeypatch.setattr(ours.log, "propagate", False)
+    assert ours.told(**FIELDS) == ""
+    monkeypatch.setattr(ours.log, "propagate", True)
+    ours.handler.setLevel(logging.WARNING)
+    assert ours.told(**FIELDS) == ""
+    ours.handler.setLevel(logging.NOTSET)
+    ours.log.setLevel(logging.WARNING)
+    assert ours.told(**FIELDS) == ""
+
+
+def test_what_is_told_on_a_terminal_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PATCH" in (said := Ours(monkeypatch, "console").told(**FIELDS))
+    assert not said.startswith("{")

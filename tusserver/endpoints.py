@@ -32,6 +32,7 @@ from tusserver.exchange import (
     sent_whole,
 )
 from tusserver.hooks import NOBODY, Caller
+from tusserver.logs import tell
 from tusserver.metrics import Metrics
 from tusserver.origin import Origin
 from tusserver.protocol.commands import (
@@ -255,8 +256,6 @@ class Uploads:
             self._recent.refused(
                 exchange.code, status=status, method=exchange.method, upload=known, client=exchange.client
             )
-        if not log.isEnabledFor(logging.INFO):
-            return
         fields: dict[str, Any] = {} if exchange.upload_id is None else {"upload": exchange.upload_id}
         fields["status"] = status
         fields["outcome"] = exchange.code or "ok"
@@ -268,7 +267,7 @@ class Uploads:
             fields["bytes"] = exchange.body.received
         fields["seconds"] = int(seconds * 10_000) / 10_000
         fields["client"] = exchange.client
-        log.info(exchange.method, extra=fields)
+        tell(log, exchange.method, fields)
 
 
 def _internal_error() -> Response:

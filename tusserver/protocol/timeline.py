@@ -28,10 +28,10 @@ Timeline = tuple[Moment, ...]
 def noted(timeline: Timeline, moment: Moment) -> Timeline:
     """The timeline with one more moment. What only goes on (the same process receives more, or takes the upload
     again after its last request has ended) moves the moment that is there, or adds none."""
-    last = timeline[-1] if timeline else None
-    if moment.what == "taken" and moment.by == _taker(timeline):
+    what, _, by, _ = moment
+    if what == "taken" and by == _taker(timeline):
         return timeline
-    if moment.what == "received" and last is not None and (last.what, last.by) == ("received", moment.by):
+    if what == "received" and timeline and timeline[-1][:3:2] == ("received", by):
         timeline = timeline[:-1]
     timeline = (*timeline, moment)
     return timeline if len(timeline) <= MOMENTS else (timeline[0], *timeline[2:])

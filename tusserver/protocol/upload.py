@@ -251,7 +251,7 @@ class Upload:
         """Move to another status, as ``TRANSITIONS`` allows."""
         if status not in TRANSITIONS[self.status]:
             raise InvalidTransition(f"{self.status} -> {status}")
-        timeline = self._with(status.value)
+        timeline = self._with(status._value_)  # ``value`` is a property written in Python
         if status is Status.COMPLETED:
             return self.but(status=status, updated_at=now, completed_at=now, timeline=timeline)
         return self.but(status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)

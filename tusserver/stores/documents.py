@@ -19,11 +19,13 @@ TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
+    fields = upload.__dict__
     changes: dict[str, Any] = {"version": version, "as_of": now}
-    for name, time in ((name, getattr(upload, name)) for name in TIMES):
+    for name in TIMES:
+        time = fields[name]
         if time is not None:
             changes[name] = int(time * 1000 + 0.5) / 1000  # round() goes by way of a decimal string
-    if None in [at for *_, at in upload.timeline]:
+    if any([moment.at is None for moment in upload.timeline]):
         # _replace() takes several times as long
         changes["timeline"] = tuple(
             [moment if moment.at is not None else Moment(*moment[:3], now) for moment in upload.timeline]
@@ -46,7 +48,7 @@ def to_document(upload: Upload) -> dict[str, Any]:
     return {
         "id": upload.id,
         "version": upload.version,
-        "status": upload.status.value,
+        "status": upload.status._value_,  # ``value`` is a property written in Python
         "created_at": upload.created_at,
         "updated_at": upload.updated_at,
         "expires_at": upload.expires_at,

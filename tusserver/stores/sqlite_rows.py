@@ -130,8 +130,8 @@ def _searched(upload: Upload) -> tuple[Any, ...]:
     lease = upload.lease
     return (
         upload.version,
-        upload.status.value,
-        upload.kind.value,
+        upload.status._value_,  # ``value`` is a property written in Python
+        upload.kind._value_,
         upload.created_at,
         upload.updated_at,
         upload.ended_at,
