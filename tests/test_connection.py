@@ -97,7 +97,7 @@ def said(url: str, requests: str) -> bytes:
 def test_an_answer_in_one_go_is_the_same_on_the_wire(url: str, requests: str) -> None:
     whole = said(url, requests.replace("{}", "whole"))
     assert whole == said(url, requests.replace("{}", "messages"))
-    assert whole.count(b"HTTP/1.1 ") == requests.count("Host: x") or whole.startswith(b"HTTP/1.1 404 ")
+    assert whole.count(b"HTTP/1.1 ") == requests.count(" HTTP/1.")
     assert b"upload-metadata: name \xe9\r\n" in whole
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from tests.stores.sessions import an_upload, turns_until
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Upload
+from tusserver.stores import database
 from tusserver.stores.base import Conflict, Query
 from tusserver.stores.database import TOGETHER
 from tusserver.stores.prompt import Register
@@ -27,6 +28,15 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteSessions]:
     await store.start()
     yield store
     await store.close()
+
+
+@pytest.fixture
+def locked(store: SqliteSessions, tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """Another process's connection, in a transaction that writes."""
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
 
 
 def statements(store: SqliteSessions) -> list[str]:
@@ -140,3 +150,56 @@ async def test_what_is_under_way_is_carried_out_before_it_closes(tmp_path: Path)
     assert [(await each).version for each in creating] == [1] * many
     rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT COUNT(*) FROM uploads").fetchall()
     assert rows == [(many,)]
+
+
+async def test_the_loop_goes_on_while_another_process_writes(
+    store: SqliteSessions, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it gets ready meanwhile is committed along."""
+    seen = statements(store)
+    monkeypatch.setattr(database, "MOMENT", 60.0)
+    monkeypatch.setattr(store._database, "_do", None)  # the thread
+    making = asyncio.create_task(store.at_once(lambda register: register.create(an_upload("a"))))
+    await turns_until(lambda: store._database._waiting_since is not None)
+    with pytest.raises(UploadNotFound):
+        await store.get("a")
+    others = [asyncio.create_task(store.create(an_upload(name))) for name in "bc"]
+    await turns_until(lambda: len(store._database._turn) == 3)
+    assert not making.done()
+    locked.execute("COMMIT")
+    assert [made.version for made in await asyncio.gather(making, *others) if made is not None] == [1, 1, 1]
+    assert seen.count("COMMIT") == 1
+    monkeypatch.undo()
+
+
+async def test_one_that_waits_for_another_process_is_carried_out_before_it_closes(
+    store: SqliteSessions, locked: sqlite3.Connection
+) -> None:
+    making = asyncio.create_task(store.create(an_upload("a")))
+    await turns_until(lambda: store._database._waiting_since is not None)
+    closing = asyncio.create_task(store.close())
+    await turns_until(lambda: not store._database._open)
+    locked.execute("COMMIT")
+    await closing
+    assert (await making).version == 1
+    assert locked.execute("SELECT COUNT(*) FROM uploads").fetchone() == (1,)
+
+
+async def test_a_lease_runs_from_when_it_is_stored_however_long_that_waits(
+    store: SqliteSessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(store, "_clock", lambda: now[0])
+    monkeypatch.setattr(database, "MOMENT", 60.0)
+    free = await store.create(an_upload("a"))
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    leased = an_upload("b").acquired(lease_id="l", holder="h", ttl=3.0)
+    taking = asyncio.create_task(store.swap(free, free.acquired(lease_id="l", holder="h", ttl=3.0)))
+    making = asyncio.create_task(store.create(leased))
+    await turns_until(lambda: store._database._waiting_since is not None)
+    now[0] += 100
+    other.execute("COMMIT")
+    other.close()
+    stored = await asyncio.gather(taking, making)
+    assert [each.lease and each.lease.expires_at for each in stored] == [1103.0, 1103.0]

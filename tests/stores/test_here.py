@@ -237,50 +237,6 @@ async def test_a_locked_database_is_waited_for_on_the_thread(tmp_path: Path) -> 
     await store.close()
 
 
-async def test_one_that_is_locked_for_a_moment_is_waited_for_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And the loop goes on meanwhile: what it gets ready is committed along."""
-    store = SqliteSessions(tmp_path / "s.db", durable=False)
-    await store.start()
-    known = await store.create(an_upload("known"))
-    seen: list[str] = []
-    assert store._database._writer is not None
-    store._database._writer.set_trace_callback(seen.append)
-    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
-    monkeypatch.setattr(database, "MOMENT", 60.0)
-    monkeypatch.setattr(store._database, "_do", None)  # the thread
-    other.execute("BEGIN IMMEDIATE")
-    making = asyncio.create_task(store.at_once(lambda register: register.create(an_upload("a"))))
-    await turns_until(lambda: store._database._since is not None)
-    assert (await store.get("known")).same_as(known)
-    others = [asyncio.create_task(store.create(an_upload(name))) for name in "bc"]
-    await turns_until(lambda: len(store._database._turn) == 3)
-    assert not making.done()
-    other.execute("COMMIT")
-    assert [made.version for made in await asyncio.gather(making, *others) if made is not None] == [1, 1, 1]
-    assert seen.count("COMMIT") == 1
-    monkeypatch.undo()
-    other.close()
-    await store.close()
-
-
-async def test_one_that_waits_for_another_process_is_carried_out_before_it_closes(tmp_path: Path) -> None:
-    store = SqliteSessions(tmp_path / "s.db", durable=False)
-    await store.start()
-    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    making = asyncio.create_task(store.create(an_upload("a")))
-    await turns_until(lambda: store._database._since is not None)
-    closing = asyncio.create_task(store.close())
-    await turns_until(lambda: not store._database._open)
-    other.execute("COMMIT")
-    await closing
-    assert (await making).version == 1
-    assert other.execute("SELECT COUNT(*) FROM uploads").fetchone() == (1,)
-    other.close()
-
-
 async def test_the_log_is_moved_into_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CHECKPOINT", 50)
     store = SqliteSessions(tmp_path / "s.db", durable=False)

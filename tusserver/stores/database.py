@@ -61,7 +61,7 @@ class Database:
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._turn: list[Job] = []
-        self._since: float | None = None
+        self._waiting_since: float | None = None
         self._here = Here(not durable)
         self._queued = 0
         self._unmoved = 0
@@ -89,7 +89,7 @@ class Database:
             self._open = False
             while self._turn:
                 self._carry_out_turn()
-                await asyncio.sleep(0 if self._since is None else AGAIN)
+                await asyncio.sleep(0 if self._waiting_since is None else AGAIN)
             self._queue.put(None)
             await asyncio.wait({self._ended}, timeout=BUSY)
 
@@ -141,7 +141,7 @@ class Database:
         assert self._loop is not None
         self._carry_out_turn()
         if self._turn:
-            self._loop.call_later(0 if self._since is None else AGAIN, self._take_turn)
+            self._loop.call_later(0 if self._waiting_since is None else AGAIN, self._take_turn)
 
     def _carry_out_turn(self) -> None:
         assert self._writer is not None
@@ -159,14 +159,14 @@ class Database:
             begin(self._writer)
         except sqlite3.Error as error:
             now = time.monotonic()
-            self._since = now if self._since is None else self._since
-            if code_of(error) == sqlite3.SQLITE_BUSY and now < self._since + MOMENT:
+            self._waiting_since = now if self._waiting_since is None else self._waiting_since
+            if code_of(error) == sqlite3.SQLITE_BUSY and now < self._waiting_since + MOMENT:
                 self._turn = batch + self._turn
                 return False
             for job in batch:  # the thread waits longer, and has the words for what is wrong
                 job.error = error
             _hand_over(batch)
-        self._since = None
+        self._waiting_since = None
         return self._writer.in_transaction
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:

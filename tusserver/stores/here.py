@@ -22,14 +22,15 @@ T = TypeVar("T")
 SLOW: Final = 0.005
 """Seconds from which on it was slow, where that happens twice in a row: once may be a wait for the interpreter."""
 
-NEVER: Final = float("-inf")
-
 PAUSE: Final = 2.0
 """Seconds after that in which threads do it."""
 
 QUICK: Final = 0.025
 """Seconds up to which it was quick on a thread, which waits for the interpreter too, a few times. Whatever takes longer
 was slow."""
+
+
+ALWAYS: Final = float("-inf")
 
 
 def _waited() -> int:
@@ -53,7 +54,7 @@ class Here:
         self._waits = waits
         self._doubtful: set[str] = set()
         self._slow: set[str] = set()
-        self._again = NEVER
+        self._again = ALWAYS
         self._underway: dict[int, float] = {}
 
     @property
@@ -61,7 +62,7 @@ class Here:
         """Whether the next piece is to be done here."""
         if not self.allowed or self._slow:
             return False
-        if not self._underway and self._again == NEVER:
+        if not self._underway and self._again == ALWAYS:
             return True
         now = self._clock()
         return now >= self._again and all([now - since <= QUICK for since in list(self._underway.values())])
