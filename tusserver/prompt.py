@@ -1,10 +1,11 @@
-"""A small request whose body has arrived whole, carried out in one go: read, checked, written and counted in one
-transaction of the session store, without a lease, where both stores can do that right here (``stores.prompt``).
+"""A small request whose body has arrived whole, carried out in one go: checked against the upload as it is, and then
+written and counted in one transaction of the session store, without a lease, where both stores can do that right here
+(``stores.prompt``).
 
 What comes of it is what a lease, one write and its release would have brought; whatever is less simple (somebody is
-writing, a body that is too long, nothing to write) is left to them. A process that is killed between writing and
-counting leaves bytes that nobody has counted, like any other; those of an upload that was about to be made are then a
-file without a session, which ``tusserver fsck`` finds.
+writing or has written meanwhile, a body that is too long, nothing to write) is left to them. A process that is killed
+between writing and counting leaves bytes that nobody has counted, like any other; those of an upload that was about to
+be made are then a file without a session, which ``tusserver fsck`` finds.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from tusserver.protocol.commands import Append
 from tusserver.protocol.refusals import ChecksumMismatch
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Upload
-from tusserver.stores.base import ByteStore, SessionStore, check_place
-from tusserver.stores.prompt import PromptBytes, PromptSessions, Register, prompt_bytes, prompt_sessions
+from tusserver.stores.base import ByteStore, Conflict, SessionStore, check_place
+from tusserver.stores.prompt import PromptBytes, PromptSessions, prompt_bytes, prompt_sessions
 
 SMALL: Final = 64 * 1024
 """Bytes up to which a body is small: writing them, and hashing them, takes less time than handing them to a thread."""
+
+
+class _Slow(Exception):
+    """The storage has become slow since it was asked, most likely under the one before."""
 
 
 class Prompt:
@@ -54,39 +59,38 @@ class Prompt:
         block = self._block(command, body)
         if block is None:
             return None
-
-        def work(register: Register) -> Upload | None:
-            upload = register.get(command.upload_id)
-            rules.appendable(upload, command, limits=self._limits, now=self._clock())
-            if upload.completed or upload.lease is not None:
-                return None
-            counted = self._taken_in(upload, command, block)
-            return None if counted is None else register.swap(upload, counted)
-
-        return await self._sessions.at_once(work)
+        upload = await self._sessions.get(command.upload_id)
+        rules.appendable(upload, command, limits=self._limits, now=self._clock())
+        if upload.completed or upload.lease is not None:
+            return None
+        counted = self._counted(upload, command, block)
+        if counted is None:
+            return None
+        try:
+            return await self._sessions.swap_along(upload, counted, lambda: self._put(upload, block))
+        except (Conflict, _Slow):
+            return None
 
     async def create(self, upload: Upload, command: Append, body: RequestBody) -> Upload | None:
         """The new upload, stored with the body counted; otherwise as ``append``."""
         block = self._block(command, body)
-        if block is None:
+        counted = None if block is None else self._counted(upload, command, block)
+        if block is None or counted is None:
             return None
-
-        def work(register: Register) -> Upload | None:
-            counted = self._taken_in(upload, command, block)
-            return None if counted is None else register.create(counted)
-
-        return await self._sessions.at_once(work)
+        try:
+            return await self._sessions.create_along(counted, lambda: self._put(upload, block))
+        except _Slow:
+            return None
 
     def _block(self, command: Append, body: RequestBody) -> bytes | None:
         if command.body.checksum_follows or not self._storage.prompt:
             return None
         return body.whole(SMALL)
 
-    def _taken_in(self, upload: Upload, command: Append, block: bytes) -> Upload | None:
-        """The upload with the block written and counted, not stored yet; None where the block does not fit, or the
-        storage has become slow since it was asked, most likely under the one before."""
+    def _counted(self, upload: Upload, command: Append, block: bytes) -> Upload | None:
+        """The upload with the block counted, which is not written yet; None where it does not fit."""
         stop = upload.offset + len(block)
-        if rules.exceeds(stop, rules.bound(upload, command, self._limits)) or not self._storage.prompt:
+        if rules.exceeds(stop, rules.bound(upload, command, self._limits)):
             return None
         check_place(upload, self._storage.place)
         if command.body.checksum is not None:
@@ -94,8 +98,12 @@ class Prompt:
             digest.take([block])
             if not digest.matches(command.body.checksum):
                 raise ChecksumMismatch(upload=upload)
-        self._storage.put(upload, block)
-        upload = upload.noted("taken", by=self._holder)
+        taken = upload.noted("taken", by=self._holder)
         return rules.counted(
-            upload, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
+            taken, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
         )
+
+    def _put(self, upload: Upload, block: bytes) -> None:
+        if not self._storage.prompt:
+            raise _Slow
+        self._storage.put(upload, block)

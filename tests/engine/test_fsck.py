@@ -22,12 +22,12 @@ async def test_bytes_whose_session_is_being_stored_are_waited_for(tmp_path: Path
     for store in (server, mine, storage):
         await store.start()
     await server.create(an_upload("other"))
-    writer = server._database._writer
+    writer = server._database._connection
     assert writer is not None
     writer.execute("BEGIN IMMEDIATE")
     upload = an_upload("u", length=4).placed(storage.place)
     storage.put(upload, b"data")
-    server._register(writer).create(upload.advanced(4, now=1.0))
+    server._creation(upload.advanced(4, now=1.0))(writer)
 
     async def looked() -> list[str]:
         return [finding.upload_id async for finding in Fsck(mine, storage).findings() if finding.what == "stray"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from tusserver.protocol.upload import Upload
 from tusserver.stores import database
 from tusserver.stores.base import Conflict, Query
 from tusserver.stores.database import TOGETHER
-from tusserver.stores.prompt import Register
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +41,8 @@ def locked(store: SqliteSessions, tmp_path: Path) -> Iterator[sqlite3.Connection
 def statements(store: SqliteSessions) -> list[str]:
     """What the loop's connection is told from now on."""
     seen: list[str] = []
-    assert store._database._writer is not None
-    store._database._writer.set_trace_callback(seen.append)
+    assert store._database._connection is not None
+    store._database._connection.set_trace_callback(seen.append)
     return seen
 
 
@@ -51,8 +50,8 @@ async def uploads(store: SqliteSessions) -> list[str]:
     return [upload.id async for upload in store.find(Query())]
 
 
-def reading(upload_id: str) -> Callable[[Register], Upload]:
-    return lambda register: register.get(upload_id)
+def nothing() -> None:
+    """What needs nothing put down along with it."""
 
 
 async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) -> None:
@@ -63,9 +62,9 @@ async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) 
     assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [1, 1]
     swapped = await asyncio.gather(
         *(store.swap(upload, upload.placed("there")) for upload in made[:5]),
-        *(store.at_once(reading(upload.id)) for upload in made[5:]),
+        *(store.swap_along(upload, upload.placed("there"), nothing) for upload in made[5:]),
     )
-    assert [each.version for each in swapped if each is not None] == [2] * 5 + [1] * 15
+    assert [each.version for each in swapped if each is not None] == [2] * 20
     assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [2, 2]
 
 
@@ -82,7 +81,7 @@ async def test_one_that_is_refused_takes_no_other_with_it(store: SqliteSessions)
     came = await asyncio.gather(
         store.create(an_upload("a")),
         store.swap(old, old.placed("elsewhere")),
-        store.at_once(lambda register: register.get("nobody")),
+        store.swap_along(an_upload("nobody"), an_upload("nobody"), nothing),
         store.create(an_upload("a")),
         store.create(an_upload("b")),
         return_exceptions=True,
@@ -92,12 +91,14 @@ async def test_one_that_is_refused_takes_no_other_with_it(store: SqliteSessions)
 
 
 async def test_one_that_fails_after_a_change_is_undone_alone(store: SqliteSessions) -> None:
-    def work(register: Register) -> None:
-        register.create(an_upload("half"))
+    def put() -> None:
         raise ZeroDivisionError
 
     came = await asyncio.gather(
-        store.create(an_upload("a")), store.at_once(work), store.create(an_upload("b")), return_exceptions=True
+        store.create(an_upload("a")),
+        store.create_along(an_upload("half"), put),
+        store.create(an_upload("b")),
+        return_exceptions=True,
     )
     assert [type(each) for each in came] == [Upload, ZeroDivisionError, Upload]
     assert [(await store.get(name)).version for name in ("a", "b")] == [1, 1]
@@ -159,7 +160,7 @@ async def test_the_loop_goes_on_while_another_process_writes(
     seen = statements(store)
     monkeypatch.setattr(database, "MOMENT", 60.0)
     monkeypatch.setattr(store._database, "_do", None)  # the thread
-    making = asyncio.create_task(store.at_once(lambda register: register.create(an_upload("a"))))
+    making = asyncio.create_task(store.create_along(an_upload("a"), nothing))
     await turns_until(lambda: store._database._waiting_since is not None)
     with pytest.raises(UploadNotFound):
         await store.get("a")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tusserver.stores.disk import DiskBytes
 from tusserver.stores.gridfs import GridFsBytes
 from tusserver.stores.memory import MemorySessions
 from tusserver.stores.mongodb import Mongo, settled
-from tusserver.stores.prompt import PromptSessions, Register, prompt_bytes, prompt_sessions
+from tusserver.stores.prompt import PromptSessions, prompt_bytes, prompt_sessions
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -32,47 +34,55 @@ async def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         yield store
 
 
-async def test_what_is_done_at_once_is_what_one_by_one_would_bring(sessions: PromptSessions) -> None:
+def failing() -> None:
+    raise ZeroDivisionError
+
+
+async def test_what_is_done_along_is_what_the_store_does_anyway(sessions: PromptSessions) -> None:
     stored = await sessions.create(leased(an_upload("one", length=9)))
     swapped = await sessions.swap(stored, stored.advanced(4, now=2.0))
-
-    def work(register: Register) -> Upload:
-        made = register.create(leased(an_upload("two", length=9)))
-        assert register.get("two") == made
-        return register.swap(made, made.advanced(4, now=2.0))
-
-    at_once = await sessions.at_once(work)
-    assert at_once is not None
-    assert at_once.named("one").same_as(swapped)
-    assert (await sessions.get("two")).same_as(at_once)
+    put: list[str] = []
+    made = await sessions.create_along(leased(an_upload("two", length=9)), lambda: put.append("made"))
+    assert made is not None
+    assert made.named("one").same_as(stored)
+    counted = await sessions.swap_along(made, made.advanced(4, now=2.0), lambda: put.append("counted"))
+    assert counted is not None
+    assert counted.named("one").same_as(swapped)
+    assert (await sessions.get("two")).same_as(counted)
+    assert put == ["made", "counted"]
 
 
 async def test_what_raises_changes_nothing(sessions: PromptSessions) -> None:
     before = await sessions.create(an_upload("old"))
-
-    def work(register: Register) -> None:
-        register.create(an_upload("new"))
-        register.swap(before, before.placed("there"))
-        raise ZeroDivisionError
-
     with pytest.raises(ZeroDivisionError):
-        await sessions.at_once(work)
+        await sessions.create_along(an_upload("new"), failing)
+    with pytest.raises(ZeroDivisionError):
+        await sessions.swap_along(before, before.placed("there"), failing)
     assert (await sessions.get("old")).same_as(before)
     with pytest.raises(UploadNotFound):
         await sessions.get("new")
 
 
-async def test_it_refuses_as_the_store_does(sessions: PromptSessions) -> None:
+async def test_it_refuses_as_the_store_does_and_before_anything_is_put(sessions: PromptSessions) -> None:
     old = await sessions.create(an_upload("u"))
     await sessions.swap(old, old.placed("there"))
     with pytest.raises(Conflict):
-        await sessions.at_once(lambda register: register.swap(old, old.placed("elsewhere")))
+        await sessions.swap_along(old, old.placed("elsewhere"), failing)
     with pytest.raises(Conflict):
-        await sessions.at_once(lambda register: register.create(an_upload("u")))
+        await sessions.create_along(an_upload("u"), failing)
     with pytest.raises(UploadNotFound):
-        await sessions.at_once(lambda register: register.get("nobody"))
-    with pytest.raises(UploadNotFound):
-        await sessions.at_once(lambda register: register.swap(an_upload("nobody"), an_upload("nobody")))
+        await sessions.swap_along(an_upload("nobody"), an_upload("nobody"), failing)
+
+
+async def test_of_two_that_come_together_one_puts_and_the_other_conflicts(sessions: PromptSessions) -> None:
+    old, put = await sessions.create(an_upload("u")), list[str]()
+    came = await asyncio.gather(
+        *(sessions.swap_along(old, old.placed(where), partial(put.append, where)) for where in ("here", "there")),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in came] == [Upload, Conflict]
+    assert put == ["here"]
+    assert (await sessions.get("u")).place == "here"
 
 
 async def test_nobody_else_stores_anything_meanwhile(tmp_path: Path) -> None:
@@ -81,13 +91,11 @@ async def test_nobody_else_stores_anything_meanwhile(tmp_path: Path) -> None:
         old = await sessions.create(an_upload("u"))
         other = sqlite3.connect(tmp_path / "s.db", isolation_level=None, timeout=0)
 
-        def work(register: Register) -> Upload:
-            read = register.get("u")
+        def put() -> None:
             with pytest.raises(sqlite3.OperationalError, match="locked"):
                 other.execute("UPDATE uploads SET version = version + 1")
-            return register.swap(read, read.placed("there"))
 
-        stored = await sessions.at_once(work)
+        stored = await sessions.swap_along(old, old.placed("there"), put)
         assert stored is not None
         assert stored.version == old.version + 1
         other.close()
@@ -98,7 +106,7 @@ async def test_where_another_process_writes_nothing_happens(tmp_path: Path) -> N
     async with started(sessions):
         other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        assert await sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        assert await sessions.create_along(an_upload("u"), failing) is None
         other.execute("ROLLBACK")
         other.close()
         with pytest.raises(UploadNotFound):
@@ -108,7 +116,7 @@ async def test_where_another_process_writes_nothing_happens(tmp_path: Path) -> N
 async def test_what_has_to_reach_the_disk_is_not_done_here(tmp_path: Path) -> None:
     sessions = SqliteSessions(tmp_path / "s.db", durable=True)
     async with started(sessions):
-        assert await sessions.at_once(lambda register: register.create(an_upload("u"))) is None
+        assert await sessions.create_along(an_upload("u"), failing) is None
         with pytest.raises(UploadNotFound):
             await sessions.get("u")
 

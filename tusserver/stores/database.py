@@ -58,8 +58,7 @@ class Database:
         self._prepare = prepare
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open = False
-        self._reader: sqlite3.Connection | None = None
-        self._writer: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._turn: list[Job] = []
         self._waiting_since: float | None = None
         self._here = Here(not durable)
@@ -75,7 +74,7 @@ class Database:
         connected = Job(lambda _: None, False, self._loop.create_future())
         threading.Thread(target=self._serve, args=(connected,), name=f"sqlite {self._path.name}", daemon=True).start()
         try:
-            self._reader, self._writer = await connected.answer
+            self._connection = await connected.answer
         except (sqlite3.Error, OSError) as error:
             raise explained(error, str(self._path)) from error
         except asyncio.CancelledError:
@@ -96,9 +95,9 @@ class Database:
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
-        if self._open and self._reader is not None and self._queued == 0:
+        if self._open and self._connection is not None and self._queued == 0:
             with contextlib.suppress(sqlite3.Error):  # the thread can wait, and has the words for what is wrong
-                return self._reader.execute(sql, (key,)).fetchone()
+                return self._connection.execute(sql, (key,)).fetchone()
         return await self.read(lambda connection: connection.execute(sql, (key,)).fetchone())
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -125,7 +124,7 @@ class Database:
 
     @property
     def _at_once(self) -> bool:
-        return self._open and self._writer is not None and self._queued == 0 and self._here.now
+        return self._open and self._queued == 0 and self._here.now
 
     async def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do it in the loop, in one transaction with what else it has found ready in this turn."""
@@ -144,19 +143,19 @@ class Database:
             self._loop.call_later(0 if self._waiting_since is None else AGAIN, self._take_turn)
 
     def _carry_out_turn(self) -> None:
-        assert self._writer is not None
-        writer, waiting = self._writer, [job for job in self._turn if not job.answer.done()]
+        assert self._connection is not None
+        connection, waiting = self._connection, [job for job in self._turn if not job.answer.done()]
         batch, self._turn = waiting[:TOGETHER], waiting[TOGETHER:]
         if batch and self._begun(batch):  # not every one was cancelled
-            self._here.do(lambda: carry_out(writer, batch))
+            self._here.do(lambda: carry_out(connection, batch))
             _hand_over(batch)
             self._count(len(batch))
 
     def _begun(self, batch: list[Job]) -> bool:
         """Whether a transaction is begun; where another process writes, the batch is put back to wait for it."""
-        assert self._writer is not None
+        assert self._connection is not None
         try:
-            begin(self._writer)
+            begin(self._connection)
         except sqlite3.Error as error:
             now = time.monotonic()
             self._waiting_since = now if self._waiting_since is None else self._waiting_since
@@ -167,7 +166,7 @@ class Database:
                 job.error = error
             _hand_over(batch)
         self._waiting_since = None
-        return self._writer.in_transaction
+        return self._connection.in_transaction
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open or self._loop is None:
@@ -202,7 +201,7 @@ class Database:
     def _serve(self, connected: Job) -> None:
         try:
             connection = self._connect()
-            connected.result = (self._connect_reader(), None if self._durable else self._connect_writer())
+            connected.result = self._connect_loop()
         except Exception as error:
             connected.error = error
             self._tell(connected.hand_over)
@@ -212,7 +211,7 @@ class Database:
             work = partial(carry_out, connection, batch)
             self._here.there(work) if any(job.writes for job in batch) else work()
             self._tell(_hand_over, batch)
-        for each in filter(None, (connection, *connected.result)):  # here, since that looks at the files once more
+        for each in (connection, connected.result):  # here, since that looks at the files once more
             each.close()
         self._tell(self._end)
 
@@ -246,17 +245,15 @@ class Database:
             raise
         return connection
 
-    def _connect_reader(self) -> sqlite3.Connection:
-        reader = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        reader.execute("PRAGMA query_only = ON")
-        reader.execute("PRAGMA schema_version").fetchone()  # opens its files, here on the thread
-        return reader
-
-    def _connect_writer(self) -> sqlite3.Connection:
-        writer = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        writer.execute("PRAGMA synchronous = NORMAL")
-        writer.execute("PRAGMA wal_autocheckpoint = 0")
-        return writer
+    def _connect_loop(self) -> sqlite3.Connection:
+        """The loop's own. It looks things up by the one that it makes changes by, which has those pages still."""
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        if self._durable:
+            connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA schema_version").fetchone()  # opens its files, here on the thread
+        return connection
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
         if _write_ahead(connection) != "wal":

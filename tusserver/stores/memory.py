@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import TypeVar
 
 from tusserver.protocol.refusals import UploadNotFound
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Conflict, Query, Tally, check_note, polled
 from tusserver.stores.documents import as_stored
 from tusserver.stores.findings import Finding, warning
-from tusserver.stores.prompt import Register
-
-T = TypeVar("T")
+from tusserver.stores.prompt import Put
 
 
 def matches(query: Query, upload: Upload) -> bool:
@@ -52,19 +49,23 @@ class MemorySessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-        return self._now(lambda register: register.create(upload))
+        return self._create(upload)
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return self._now(lambda register: register.get(upload_id))
+        return self._stored(upload_id).but(as_of=self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
-        return self._now(lambda register: register.swap(old, new))
+        return self._swap(old, new)
 
-    async def at_once(self, work: Callable[[Register], T]) -> T | None:
+    async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
-        return self._now(work)
+        return self._create(upload, put)
+
+    async def swap_along(self, old: Upload, new: Upload, put: Put) -> Upload | None:
+        """See ``PromptSessions``."""
+        return self._swap(old, new, put)
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -124,46 +125,27 @@ class MemorySessions:
     async def ping(self) -> None:
         """Memory always answers."""
 
-    def _now(self, work: Callable[[Register], T]) -> T:
-        register = _Register(self._uploads, self._clock())
-        result = work(register)
-        self._uploads.update(register.changed)
-        return result
-
-
-class _Register:
-    """The sessions within a transaction: ``changed`` is what is to be stored at its end."""
-
-    def __init__(self, uploads: Mapping[str, Upload], now: float) -> None:
-        self.changed: dict[str, Upload] = {}
-        self._uploads = uploads
-        self._now = now
-
-    def create(self, upload: Upload) -> Upload:
-        """See ``Register``."""
-        if upload.id in self.changed or upload.id in self._uploads:
+    def _create(self, upload: Upload, put: Put = lambda: None) -> Upload:
+        if upload.id in self._uploads:
             raise Conflict(upload.id)
+        put()
         return self._keep(upload, version=1)
 
-    def get(self, upload_id: str) -> Upload:
-        """See ``Register``."""
-        return self._stored(upload_id).but(as_of=self._now)
-
-    def swap(self, old: Upload, new: Upload) -> Upload:
-        """See ``Register``."""
+    def _swap(self, old: Upload, new: Upload, put: Put = lambda: None) -> Upload:
         if self._stored(old.id).version != old.version:
             raise Conflict(old.id)
+        put()
         return self._keep(new.named(old.id), version=old.version + 1)
 
     def _stored(self, upload_id: str) -> Upload:
-        upload = self.changed.get(upload_id) or self._uploads.get(upload_id)
+        upload = self._uploads.get(upload_id)
         if upload is None:
             raise UploadNotFound
         return upload
 
     def _keep(self, upload: Upload, *, version: int) -> Upload:
-        stored = as_stored(upload, version=version, now=self._now)
-        self.changed[stored.id] = stored
+        stored = as_stored(upload, version=version, now=self._clock())
+        self._uploads[stored.id] = stored
         return stored
 
 

@@ -1,47 +1,35 @@
 """What a store may offer besides its contract: to do something short in the event loop, without a wait in between.
 
-A small request whose body has arrived needs no lease then. Between reading its upload and counting its bytes nobody
-else gets to do anything: not in this process, which does nothing else meanwhile, and not in another one, since the
-sessions' transaction keeps it out.
+A small request whose body has arrived needs no lease then. Its bytes are written while the sessions' transaction keeps
+everybody else out, in this process and in others, and has found the upload as it was when the request was checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer, ByteStore, SessionStore
 
-T = TypeVar("T")
-
-
-class Register(Protocol):
-    """A session store within a transaction. Each does what the method of that name does in ``SessionStore``."""
-
-    def get(self, upload_id: str) -> Upload:
-        """Raises UploadNotFound."""
-        ...
-
-    def create(self, upload: Upload) -> Upload:
-        """Raises Conflict."""
-        ...
-
-    def swap(self, old: Upload, new: Upload) -> Upload:
-        """Raises Conflict, UploadNotFound."""
-        ...
+Put = Callable[[], None]
+"""What is done along with a change: after nobody else can store anything any more, and before the change is stored. It
+may be called again. What it raises is raised, and then nothing is stored."""
 
 
 class PromptSessions(SessionStore, Protocol):
-    """A session store that can make a short transaction in the event loop."""
+    """A session store that can make a short transaction in the event loop. Changes that are asked for together are
+    made together, each as if it were alone.
 
-    async def at_once(self, work: Callable[[Register], T]) -> T | None:
-        """What ``work`` returns, once everything that it did with the register is stored, all of it or nothing.
+    Each returns None where it would have to wait: then nothing is stored, whether ``put`` has been called or not.
+    """
 
-        It is called soon, along with others that have been asked for by then: one after the other, each sees what
-        those before it have done, and nobody else stores anything before all are stored. None where that would have to
-        wait: then nothing is stored, whether ``work`` has been called or not; it may be called again. What it raises
-        is raised, and then nothing is stored either."""
+    async def create_along(self, upload: Upload, put: Put) -> Upload | None:
+        """What ``create`` does, and ``put`` along with it. Raises Conflict, before ``put``, and what ``put`` raises."""
+        ...
+
+    async def swap_along(self, old: Upload, new: Upload, put: Put) -> Upload | None:
+        """What ``swap`` does, likewise. Raises Conflict, UploadNotFound, before ``put``, and what ``put`` raises."""
         ...
 
 
@@ -66,7 +54,7 @@ class PromptBytes(ByteStore, Protocol):
 
 def prompt_sessions(sessions: SessionStore) -> PromptSessions | None:
     """The same store, if it is of a kind that can."""
-    return cast(PromptSessions, sessions) if hasattr(type(sessions), "at_once") else None
+    return cast(PromptSessions, sessions) if hasattr(type(sessions), "swap_along") else None
 
 
 def prompt_bytes(storage: ByteStore) -> PromptBytes | None:

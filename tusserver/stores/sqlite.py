@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import orjson
 
@@ -20,10 +20,10 @@ from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
 from tusserver.stores.documents import as_stored, from_document
 from tusserver.stores.findings import Finding, ok, problem
-from tusserver.stores.prompt import Register
+from tusserver.stores.prompt import Put
 from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, to_text, update
 
-T = TypeVar("T")
+Change = Callable[[sqlite3.Connection], Upload]
 
 KNOWN: Final = 512
 """Documents that are remembered at the most."""
@@ -60,10 +60,7 @@ class SqliteSessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-        if upload.lease is None:
-            return await self._database.write(_creation(upload, self._known, self._clock()))
-        # A lease runs from when it is stored, however long that has to wait
-        return await self._database.write(lambda connection: self._register(connection).create(upload))
+        return await self._database.write(self._creation(upload))
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
@@ -71,13 +68,15 @@ class SqliteSessions:
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
-        if new.lease is None:
-            return await self._database.write(_swap(old, new, self._known, self._clock()))
-        return await self._database.write(lambda connection: self._register(connection).swap(old, new))
+        return await self._database.write(self._replacement(old, new))
 
-    async def at_once(self, work: Callable[[Register], T]) -> T | None:
+    async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
-        return await self._database.at_once(lambda connection: work(self._register(connection)))
+        return await self._database.at_once(self._creation(upload, put))
+
+    async def swap_along(self, old: Upload, new: Upload, put: Put) -> Upload | None:
+        """See ``PromptSessions``."""
+        return await self._database.at_once(self._replacement(old, new, put))
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -152,8 +151,16 @@ class SqliteSessions:
         """See ``SessionStore``."""
         await self._database.read(lambda connection: connection.execute("SELECT 1 FROM uploads LIMIT 1").fetchone())
 
-    def _register(self, connection: sqlite3.Connection) -> _Register:
-        return _Register(connection, self._known, self._clock())
+    def _creation(self, upload: Upload, put: Put = lambda: None) -> Change:
+        if upload.lease is None:
+            return _creation(upload, self._known, self._clock(), put)
+        # A lease runs from when it is stored, however long that has to wait
+        return lambda connection: _creation(upload, self._known, self._clock(), put)(connection)
+
+    def _replacement(self, old: Upload, new: Upload, put: Put = lambda: None) -> Change:
+        if new.lease is None:
+            return _replacement(old, new, self._known, self._clock(), put)
+        return lambda connection: _replacement(old, new, self._known, self._clock(), put)(connection)
 
 
 class Known:
@@ -179,28 +186,7 @@ class Known:
             self._uploads[document] = upload
 
 
-class _Register:
-    """The sessions within a transaction."""
-
-    def __init__(self, connection: sqlite3.Connection, known: Known, now: float) -> None:
-        self._connection = connection
-        self._known = known
-        self._now = now
-
-    def create(self, upload: Upload) -> Upload:
-        """See ``Register``."""
-        return _creation(upload, self._known, self._now)(self._connection)
-
-    def get(self, upload_id: str) -> Upload:
-        """See ``Register``."""
-        return self._known.upload(_found(self._connection.execute(LOOK_UP, (upload_id,)).fetchone()), self._now)
-
-    def swap(self, old: Upload, new: Upload) -> Upload:
-        """See ``Register``."""
-        return _swap(old, new, self._known, self._now)(self._connection)
-
-
-def _creation(upload: Upload, known: Known, now: float) -> Callable[[sqlite3.Connection], Upload]:
+def _creation(upload: Upload, known: Known, now: float, put: Put) -> Change:
     """What makes the upload. All but the statement is done here already, while nobody has to wait for it."""
     stored = as_stored(upload, version=1, now=now)
     document = to_text(stored)
@@ -209,13 +195,14 @@ def _creation(upload: Upload, known: Known, now: float) -> Callable[[sqlite3.Con
     def work(connection: sqlite3.Connection) -> Upload:
         if connection.execute(INSERT, values).rowcount == 0:
             raise Conflict(upload.id)
+        put()
         known.note(document, stored)
         return stored
 
     return work
 
 
-def _swap(old: Upload, new: Upload, known: Known, now: float) -> Callable[[sqlite3.Connection], Upload]:
+def _replacement(old: Upload, new: Upload, known: Known, now: float, put: Put) -> Change:
     """What puts the one in the other's place, prepared likewise."""
     stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=now)
     document = to_text(stored)
@@ -226,6 +213,7 @@ def _swap(old: Upload, new: Upload, known: Known, now: float) -> Callable[[sqlit
             if connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
                 raise UploadNotFound
             raise Conflict(old.id)
+        put()
         known.note(document, stored)
         return stored
 
