@@ -8,11 +8,11 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from tests.e2e.server import wait_for

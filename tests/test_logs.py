@@ -21,7 +21,7 @@ from tusserver.logs import configure, log_config
 configure(sys.argv[1], sys.argv[2])
 log = logging.getLogger("tusserver.sweeper")
 log.debug("looked")
-log.info("swept", extra={"expired": 3, "what": {1}, "upload": "a\\nb"})
+log.info("swept", extra={"expired": 3, "what": 1j, "upload": "a\\nb"})
 logging.getLogger("uvicorn.error").info("Started %s", "it", extra={"color_message": "Started"})
 logging.getLogger("uvicorn.access").info("GET /")
 logging.getLogger("asyncio").info("chatter")
@@ -47,7 +47,7 @@ def test_json_is_one_object_a_line() -> None:
     assert time.tzinfo is not None
     assert abs((time - before).total_seconds()) < 60
     assert swept == {
-        "level": "info", "logger": "tusserver.sweeper", "event": "swept", "expired": 3, "what": "{1}", "upload": "a\nb",
+        "level": "info", "logger": "tusserver.sweeper", "event": "swept", "expired": 3, "what": "1j", "upload": "a\nb",
     }  # fmt: skip
     assert failed["level"] == "error"
     assert "ZeroDivisionError" in failed["exception"]
@@ -82,7 +82,7 @@ def test_the_level_is_the_least_that_is_logged() -> None:
 
 def test_the_console_is_for_people() -> None:
     swept, failed, *trace = lines("console", "info")
-    assert swept.endswith("swept expired=3 what={1} upload='a\\nb'")
+    assert swept.endswith("swept expired=3 what=1j upload='a\\nb'")
     assert "\x1b" not in swept
     assert "failed" in failed
     assert trace[0] == "Traceback (most recent call last):"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
+
+import msgspec
 
 from tusserver.body import RequestBody
 from tusserver.protocol.messages import Request
@@ -22,8 +23,7 @@ Headers = Sequence[tuple[str, str]]
 Send = Callable[[Any], Awaitable[None]]
 
 
-@dataclass(kw_only=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True):
     """One request on its way to an answer, and what the log line says about it."""
 
     scope: Scope
@@ -31,7 +31,7 @@ class Exchange:
     method: str
     client: str
     body: RequestBody
-    started: float = field(default_factory=time.perf_counter)
+    started: float = msgspec.field(default_factory=time.perf_counter)
     upload_id: str | None = None
     since: int | None = None
     until: int | None = None

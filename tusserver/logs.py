@@ -17,9 +17,9 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any, TextIO, cast
+from typing import Any, Final, TextIO, cast
 
-import orjson
+import msgspec
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import Processor
@@ -157,10 +157,13 @@ _NOWHERE = vars(logging.makeLogRecord({}))
 _USUAL = {*_NOWHERE, "message", "asctime", "taskName", "color_message"}
 
 
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=str)
+
+
 def _encode(fields: dict[str, Any]) -> str:
     try:
-        return orjson.dumps(fields, default=str).decode()
-    except TypeError:  # broken text, or numbers beyond 64 bits
+        return _ENCODER.encode(fields).decode()
+    except (TypeError, ValueError):  # broken text
         return json.dumps(fields, default=str)
 
 

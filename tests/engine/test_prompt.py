@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.engine.conftest import Workshop, bytes_of
 from tests.stores.sessions import turns_until
@@ -106,7 +106,7 @@ class Desk:
 
     async def append(self, upload: Upload, data: bytes, **fields: object) -> Upload:
         command = Append(upload_id=upload.id, offset=upload.offset, body=Body(size=len(data)))
-        return (await self.engine.append(replace(command, **fields), arrived(data))).upload  # type: ignore[arg-type]
+        return (await self.engine.append(replace(command, **fields), arrived(data))).upload
 
 
 @pytest.fixture(params=["at once", "the long way"])

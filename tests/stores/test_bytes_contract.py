@@ -7,11 +7,11 @@ import contextlib
 import hashlib
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.mongod import shared_replica_set
 from tests.stores.sessions import an_upload

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as some
+from msgspec.structs import replace
 
 from tests.stores.sessions import an_upload
 from tusserver.protocol.upload import Concat, Kind, Lease, Part, Status, Upload
@@ -51,7 +51,7 @@ def test_what_is_written_is_read_again(upload: Upload, as_of: float) -> None:
 
 
 def test_every_field_but_as_of_is_written() -> None:
-    assert set(to_document(an_upload())) == set(Upload.__dataclass_fields__) - {"as_of"}
+    assert set(to_document(an_upload())) == set(Upload.__struct_fields__) - {"as_of"}
 
 
 def test_a_field_of_a_newer_version_is_ignored() -> None:

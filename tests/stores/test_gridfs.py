@@ -8,7 +8,6 @@ import contextlib
 import random
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import gridfs
@@ -16,6 +15,7 @@ import pytest
 from bson import ObjectId
 from bson.int64 import Int64
 from gridfs import AsyncGridFSBucket
+from msgspec.structs import replace
 from pymongo import AsyncMongoClient, MongoClient
 
 from tests.mongod import ReplicaSet, replica_set, shared_replica_set

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.stores.sessions import Pair, an_upload, found, leased
 from tusserver.protocol.refusals import UploadNotFound
@@ -39,7 +39,7 @@ FULL = replace(
 async def test_a_new_upload_is_version_one_and_comes_back_with_every_field(pair: Pair) -> None:
     stored = await pair.one.create(replace(FULL, version=7, as_of=3.0))
     assert stored.version == 1
-    moments = tuple(moment._replace(at=pair.clock.now) for moment in FULL.timeline)
+    moments = tuple(replace(moment, at=pair.clock.now) for moment in FULL.timeline)
     assert [moment.what for moment in moments] == ["taken", "received", "fenced", "received"]
     assert stored.same_as(replace(FULL, version=1, updated_at=0.3, timeline=moments))  # times to the millisecond
     assert (await pair.other.get(FULL.id)) == stored

@@ -8,10 +8,10 @@ import sqlite3
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.stores.sessions import Clock, an_upload, found, started
 from tusserver.protocol.refusals import StorageFull, StoreUnavailable, UploadNotFound
@@ -168,7 +168,7 @@ async def test_a_failure_is_nobody_elses(store: SqliteSessions, path: Path) -> N
         await queued(*tasks)
     ends = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(end) for end in ends] == [
-        Upload, Conflict, UploadNotFound, TypeError, StoreUnavailable, UploadNotFound, Upload, Upload, Upload,
+        Upload, Conflict, UploadNotFound, OverflowError, StoreUnavailable, UploadNotFound, Upload, Upload, Upload,
     ]  # fmt: skip
     assert isinstance(ends[-1], Upload)
     assert ends[-1].offset == 7

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tusserver.protocol.upload import Concat, Upload
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Checksum:
+class Checksum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The digest that a body must have: ``algorithm`` as hashlib names it, ``digest`` as bytes."""
 
     algorithm: str
     digest: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the head of a request says about its body.
 
     ``size`` is bytes, None when the client does not say (chunked). ``checksum`` is what the body must match.
@@ -33,8 +31,7 @@ class Body:
         return self.checksum is not None or self.checksum_follows
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Make an upload; ``body`` when the first bytes come along (creation-with-upload)."""
 
     length: int | None
@@ -43,8 +40,7 @@ class Create:
     body: Body | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Add the body at ``offset``; ``length`` when a deferred length is declared along with it."""
 
     upload_id: str
@@ -53,59 +49,51 @@ class Append:
     length: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inspect:
+class Inspect(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Ask for the offset."""
 
     upload_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Give the upload up and free what it holds."""
 
     upload_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Describe:
+class Describe(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Ask what the server can do."""
 
 
 Command = Create | Append | Inspect | Terminate | Describe
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Created:
+class Created(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The upload as it is after creation and after what came along; ``received``: whether a body came along."""
 
     upload: Upload
     received: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The upload after the body was counted."""
 
     upload: Upload
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inspected:
+class Inspected(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The upload, with nobody writing to it."""
 
     upload: Upload
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terminated:
+class Terminated(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The upload is gone."""
 
     upload: Upload
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Described:
+class Described(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the server can do is to be told."""
 
 

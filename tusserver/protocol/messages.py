@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
+from msgspec.structs import force_setattr
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request's head.
 
     ``upload_id`` is what follows the base path, percent-decoded; None for the base path itself. ``headers`` holds
@@ -23,26 +24,25 @@ class Request:
     base_url: str
     has_body: bool = False
     trailers: bool = False
-    lines: dict[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    lines: dict[str, tuple[str, ...]] = {}
 
     def __post_init__(self) -> None:
         lines: dict[str, tuple[str, ...]] = {}
         for name, value in self.headers:
             lines[name] = (*lines[name], value) if name in lines else (value,)
-        object.__setattr__(self, "lines", lines)
+        force_setattr(self, "lines", lines)
 
     def all(self, name: str) -> tuple[str, ...]:
         """Every value of a header, by its lower-case name."""
         return self.lines.get(name, ())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One response; ``headers`` with their names as documented (``Upload-Offset``)."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
 
     def with_headers(self, more: Iterable[tuple[str, str]]) -> Response:
         """The same response with further headers."""

@@ -7,7 +7,8 @@ length (400), room (413). Version, content type and syntax were checked before, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from tusserver.protocol.commands import Append, Create
 from tusserver.protocol.refusals import (
@@ -24,8 +25,7 @@ from tusserver.protocol.refusals import (
 from tusserver.protocol.upload import Concat, Kind, Status, Upload
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a server allows. Sizes are bytes, durations seconds; None means without bound (or never)."""
 
     max_size: int | None = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 MOMENTS: Final = 32
 """Moments that an upload remembers: the first one, and the latest of the others."""
 
 
-class Moment(NamedTuple):
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """Something that happened to an upload.
 
     ``what``: created, taken, received, fenced, unlocked, completed, cancelled, expired, or the code of the refusal
@@ -28,10 +30,9 @@ Timeline = tuple[Moment, ...]
 def noted(timeline: Timeline, moment: Moment) -> Timeline:
     """The timeline with one more moment. What only goes on (the same process receives more, or takes the upload
     again after its last request has ended) moves the moment that is there, or adds none."""
-    what, _, by, _ = moment
-    if what == "taken" and by == _taker(timeline):
+    if moment.what == "taken" and moment.by == _taker(timeline):
         return timeline
-    if what == "received" and timeline and timeline[-1][:3:2] == ("received", by):
+    if moment.what == "received" and timeline and timeline[-1].what == "received" and timeline[-1].by == moment.by:
         timeline = timeline[:-1]
     timeline = (*timeline, moment)
     return timeline if len(timeline) <= MOMENTS else (timeline[0], *timeline[2:])

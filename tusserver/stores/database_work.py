@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from tusserver.stores.database_errors import code_of
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """A piece of work in the queue, and what came of it. A job that ``writes`` needs a transaction."""
 
     work: Callable[[sqlite3.Connection], Any]

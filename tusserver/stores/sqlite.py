@@ -11,17 +11,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import orjson
-
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores import sqlite_notes
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
-from tusserver.stores.documents import as_stored, from_document
+from tusserver.stores.documents import as_stored, from_text, to_text
 from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.prompt import Put
-from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, to_text, update
+from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, update
 
 Change = Callable[[sqlite3.Connection], Upload]
 
@@ -93,7 +91,7 @@ class SqliteSessions:
         def work(connection: sqlite3.Connection) -> list[Upload]:
             now = self._clock()
             rows = connection.execute(sql, {**values, **after}).fetchall()
-            return [from_document(orjson.loads(document), now) for (document,) in rows]
+            return [from_text(document, now) for (document,) in rows]
 
         start = (float("inf" if query.newest_first else "-inf"), "")
         after = dict(zip(("created_at", "id"), query.beyond or start, strict=True))
@@ -174,7 +172,7 @@ class Known:
         """The upload that the document describes, handed out now."""
         known = self._uploads.get(document)
         if known is None:
-            known = from_document(orjson.loads(document), now)
+            known = from_text(document, now)
             self.note(document, known)
         return known.but(as_of=now)
 

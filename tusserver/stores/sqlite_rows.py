@@ -9,11 +9,8 @@ from itertools import compress
 from operator import ne
 from typing import Any, Final
 
-import orjson
-
 from tusserver.protocol.upload import TOMBSTONES, Upload
 from tusserver.stores.base import Query
-from tusserver.stores.documents import to_document
 
 PAGE: Final = 200
 """Uploads that one selection reads at the most; other work goes on between two of them."""
@@ -118,11 +115,6 @@ def _update_of(changed: tuple[bool, ...]) -> str:
 def row(upload: Upload, document: str) -> tuple[Any, ...]:
     """The values of ``INSERT``."""
     return (upload.id, *_searched(upload), document)
-
-
-def to_text(upload: Upload) -> str:
-    """The upload's document, as it stands in its row."""
-    return orjson.dumps(to_document(upload)).decode()
 
 
 def _searched(upload: Upload) -> tuple[Any, ...]:
