@@ -30,11 +30,13 @@ http {{
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A server to measure. ``buffer``: for nginx, which is no tus server, how large its buffer of a body is."""
+    """A server to measure. ``buffer``: for nginx, which is no tus server, how large its buffer of a body is.
+    ``listeners``: how many sockets listen once it has started."""
 
     name: str
     peer: Peer
     buffer: str | None = None
+    listeners: int = 1
 
     @property
     def speaks_tus(self) -> bool:
@@ -51,7 +53,8 @@ def ours(
     peer = Peer(
         name=name, version="", link="", command=(*command, "--durability", durability, "--log-format", "json", *options)
     )
-    return Candidate(name=name, peer=peer)
+    workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
+    return Candidate(name=name, peer=peer, listeners=workers)
 
 
 def nginx(name: str, buffer: str) -> Candidate:
@@ -151,7 +154,7 @@ class Server:
     def _wait(self, log: Path) -> None:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self._process.poll() is None:
-            if all(self._answers() for _ in range(8)):  # of several processes perhaps not all yet
+            if self._answers() and _listeners(self.port) >= self.candidate.listeners:
                 return
             time.sleep(0.05)
         self.stop()
@@ -175,6 +178,11 @@ def _empty(directory: Path) -> None:
     for path in directory.rglob("*"):
         if path.is_file():
             os.truncate(path, 0)
+
+
+def _listeners(port: int) -> int:
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return [row[3] for row in rows if row[1].endswith(f":{port:04X}")].count("0A")
 
 
 def _ticks(pid: int) -> int:

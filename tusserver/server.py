@@ -1,4 +1,4 @@
-"""``tusserver serve``: uvicorn with the connections of ``tusserver.connection``, its socket and its workers."""
+"""``tusserver serve``: uvicorn with the connections of ``tusserver.connection``, and its workers."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ import os
 import signal
 import socket
 import ssl
-import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from tusserver.app import TusApp, build_engine, create_app
 from tusserver.connection import protocol
+from tusserver.listening import BACKLOG, CannotListen, listening
 from tusserver.logs import configure, lean, log_config
 from tusserver.protocol.refusals import Refusal
 from tusserver.settings import Settings, WrongSetting
 
 log = logging.getLogger("tusserver.server")
 
-BACKLOG = 2048
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 COLLECTING = (10_000, 20, 50)
 """After how many new objects the garbage collector looks at the young ones, and how often at older ones with them."""
@@ -60,12 +58,15 @@ def serve(settings: Settings) -> int:
         ssl_keyfile=settings.tls_key,
         backlog=BACKLOG,
     )
-    with _listening(settings) as listener, _shared_metrics(settings):
-        log.info("serving uploads at %s", address(settings, listener))
-        try:
-            _run(config, listener)
-        finally:
-            log.info("stopped; uploads that were being received can be continued")
+    try:
+        with listening(settings) as listener, _shared_metrics(settings):
+            log.info("serving uploads at %s", address(settings, listener))
+            try:
+                _run(config, listener)
+            finally:
+                log.info("stopped; uploads that were being received can be continued")
+    except CannotListen as error:
+        raise CannotServe(str(error)) from error
     return 0
 
 
@@ -133,47 +134,6 @@ def _check(settings: Settings) -> None:
 def _leave(signal_number: int, frame: object) -> None:
     """uvicorn raises the signal again once it has shut down: end in order, so that what was taken is given back."""
     raise SystemExit(0)
-
-
-@contextlib.contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    if settings.unix_socket is None:
-        with _listen(settings.host, settings.port) as listener:
-            yield listener
-        return
-    path = Path(settings.unix_socket)
-    with _listen_at(path) as listener:
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(where[:2], family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotServe(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose others with --host and --port."
-        ) from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def _listen_at(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            path.unlink()
-        listener.bind(str(path))
-        path.chmod(0o666)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise CannotServe(f"Cannot listen on {path}: {error.strerror}. Choose another with --unix-socket.") from error
-    listener.set_inheritable(True)
-    return listener
 
 
 @contextlib.contextmanager

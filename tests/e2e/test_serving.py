@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -76,21 +79,47 @@ def command_of(pid: str) -> bytes:
         return b""
 
 
+def workers_of(server: ServerProcess) -> set[str]:
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    return {pid for pid in children.read_text().split() if b"spawn_main" in command_of(pid)}
+
+
+def listeners(port: int) -> int:
+    """How many sockets listen at a port of IPv4."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [row[3] for row in rows if row[1].endswith(f":{port:04X}")].count("0A")
+
+
+def sockets_of(pid: str) -> int:
+    return sum(os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_workers_share_the_connections(start: Callable[..., ServerProcess]) -> None:
+    """Of 40, four at one of them are as likely as one in five million."""
+    server = start(workers=2)
+    wait_for(lambda: listeners(server.port) == 2, what="both workers")
+    before = {pid: sockets_of(pid) for pid in workers_of(server)}
+    with contextlib.ExitStack() as connections:
+        for _ in range(40):
+            connections.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+
+        def shares() -> list[int]:
+            return [sockets_of(pid) - then for pid, then in before.items()]
+
+        wait_for(lambda: sum(shares()) == 40, what="all connections")
+        assert min(shares()) > 4
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_uploads_go_on(start: Callable[..., ServerProcess]) -> None:
     server = start(workers=2, lease_ttl="500ms", progress_every="100ms")
     data = some_bytes(MIB)
     url = server.create(len(data))
     raw = server.opened_patch(url, 0, len(data))
     raw.sendall(data[:300_000])
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-
-    def workers() -> set[str]:
-        return {pid for pid in children.read_text().split() if b"spawn_main" in command_of(pid)}
-
-    before = workers()
+    before = workers_of(server)
     assert len(before) == 2
     subprocess.run(["kill", "-9", *before], check=True)
-    wait_for(lambda: len(workers() - before) == 2, seconds=30, what="new workers")
+    wait_for(lambda: len(workers_of(server) - before) == 2, seconds=30, what="new workers")
     wait_for(server.answers)
     offset = server.offset(url)
     assert server.patch(url, offset, data[offset:]).status_code == 204
@@ -141,6 +170,15 @@ def test_what_cannot_be_served_is_said_in_a_sentence(tmp_path: Path) -> None:
         assert server.process is not None and server.process.wait() != 0
         assert sentence in said, said
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_another_server_has_is_not_shared(server: ServerProcess, workers: int) -> None:
+    command = [sys.executable, "-m", "tusserver", "serve", "--port", str(server.port), "--workers", str(workers)]
+    done = subprocess.run(command, cwd=server.directory, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Choose others with --host and --port" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_download_whose_bytes_go_missing_is_cut_not_padded(server: ServerProcess) -> None:
