@@ -16,8 +16,8 @@ run: $(RUN) $(PAGE) ## Serve uploads; options in ARGS="--port 8080 --max-size 5G
 
 page: $(PAGE) ## Build the upload page (needs Node.js); the others do it too
 
-test: $(READY) $(PAGE) ## Run the tests; what to run in ARGS="tests/protocol -k offset"
-	@$(PY) -m pytest $(ARGS)
+test: $(READY) $(PAGE) ## Run the tests; what to run in ARGS="tests/protocol -k offset", one after the other with -n 0
+	@$(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(READY) ## Lint, check types, and that docs and tests fit the code
 	.venv/bin/ruff check .
