@@ -154,7 +154,7 @@ class Server:
     def _wait(self, log: Path) -> None:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self._process.poll() is None:
-            if self._answers() and _listeners(self.port) >= self.candidate.listeners:
+            if self._answers() and listeners_at(self.port) >= self.candidate.listeners:
                 return
             time.sleep(0.05)
         self.stop()
@@ -180,7 +180,8 @@ def _empty(directory: Path) -> None:
             os.truncate(path, 0)
 
 
-def _listeners(port: int) -> int:
+def listeners_at(port: int) -> int:
+    """How many sockets listen at a port of this machine."""
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
     return [row[3] for row in rows if row[1].endswith(f":{port:04X}")].count("0A")
 

@@ -24,8 +24,8 @@ DEALT: Final = sys.platform == "linux"
 """Elsewhere the port may be shared, but connections are not dealt out."""
 
 
-class CannotListen(Exception):
-    """Why: one sentence that says what to do."""
+class CannotServe(Exception):
+    """Why the server does not start: one sentence that says what to do."""
 
 
 class Port(socket.socket):
@@ -38,7 +38,7 @@ class Port(socket.socket):
 
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket]:
-    """The socket for the server, or for each of its workers. Raises CannotListen."""
+    """The socket for the server, or for each of its workers. Raises CannotServe."""
     if settings.unix_socket is None:
         with _at_port(settings.host, settings.port, dealt=DEALT and settings.workers > 1) as listener:
             yield listener
@@ -60,7 +60,7 @@ def _at_port(host: str, port: int, *, dealt: bool) -> socket.socket:
                 address = listener.getsockname()
             return _bound(family, address)
     except OSError as error:
-        raise CannotListen(
+        raise CannotServe(
             f"Cannot listen on {host} port {port}: {error.strerror or error}. Choose others with --host and --port."
         ) from error
     listener.set_inheritable(True)
@@ -68,6 +68,7 @@ def _at_port(host: str, port: int, *, dealt: bool) -> socket.socket:
 
 
 def _bound(family: int, address: Any) -> Port:
+    # ``socket.create_server`` would listen too, so that clients come to whoever does not accept, or not yet
     port = Port(family, socket.SOCK_STREAM)
     try:
         port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -75,7 +76,7 @@ def _bound(family: int, address: Any) -> Port:
         if family == socket.AF_INET6:
             port.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         port.bind(address)
-    except BaseException:
+    except OSError:
         port.close()
         raise
     return port
@@ -91,6 +92,6 @@ def _at_path(path: Path) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise CannotListen(f"Cannot listen on {path}: {error.strerror}. Choose another with --unix-socket.") from error
+        raise CannotServe(f"Cannot listen on {path}: {error.strerror}. Choose another with --unix-socket.") from error
     listener.set_inheritable(True)
     return listener

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from tusserver.app import TusApp, build_engine, create_app
 from tusserver.connection import protocol
-from tusserver.listening import BACKLOG, CannotListen, listening
+from tusserver.listening import BACKLOG, CannotServe, listening
 from tusserver.logs import configure, lean, log_config
 from tusserver.protocol.refusals import Refusal
 from tusserver.settings import Settings, WrongSetting
@@ -30,10 +30,6 @@ log = logging.getLogger("tusserver.server")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 COLLECTING = (10_000, 20, 50)
 """After how many new objects the garbage collector looks at the young ones, and how often at older ones with them."""
-
-
-class CannotServe(Exception):
-    """Why the server does not start: one sentence that says what to do."""
 
 
 def serve(settings: Settings) -> int:
@@ -58,15 +54,12 @@ def serve(settings: Settings) -> int:
         ssl_keyfile=settings.tls_key,
         backlog=BACKLOG,
     )
-    try:
-        with listening(settings) as listener, _shared_metrics(settings):
-            log.info("serving uploads at %s", address(settings, listener))
-            try:
-                _run(config, listener)
-            finally:
-                log.info("stopped; uploads that were being received can be continued")
-    except CannotListen as error:
-        raise CannotServe(str(error)) from error
+    with listening(settings) as listener, _shared_metrics(settings):
+        log.info("serving uploads at %s", address(settings, listener))
+        try:
+            _run(config, listener)
+        finally:
+            log.info("stopped; uploads that were being received can be continued")
     return 0
 
 

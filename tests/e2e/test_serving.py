@@ -14,6 +14,7 @@ import pytest
 import requests
 import trustme
 
+from bench.servers import listeners_at
 from tests.disks import small_disk_at
 from tests.e2e.server import OCTETS, TUS, ServerProcess, some_bytes, wait_for
 
@@ -84,12 +85,6 @@ def workers_of(server: ServerProcess) -> set[str]:
     return {pid for pid in children.read_text().split() if b"spawn_main" in command_of(pid)}
 
 
-def listeners(port: int) -> int:
-    """How many sockets listen at a port of IPv4."""
-    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [row[3] for row in rows if row[1].endswith(f":{port:04X}")].count("0A")
-
-
 def sockets_of(pid: str) -> int:
     return sum(os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir())
 
@@ -97,7 +92,7 @@ def sockets_of(pid: str) -> int:
 def test_workers_share_the_connections(start: Callable[..., ServerProcess]) -> None:
     """Of 40, four at one of them are as likely as one in five million."""
     server = start(workers=2)
-    wait_for(lambda: listeners(server.port) == 2, what="both workers")
+    wait_for(lambda: listeners_at(server.port) == 2, what="both workers")
     before = {pid: sockets_of(pid) for pid in workers_of(server)}
     with contextlib.ExitStack() as connections:
         for _ in range(40):

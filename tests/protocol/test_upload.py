@@ -55,7 +55,7 @@ def test_the_offset_is_where_the_last_part_stops() -> None:
 def test_a_value_with_other_fields_leaves_the_first_as_it_was() -> None:
     assert NEW.but(length=3) == replace(NEW, length=3)
     assert NEW.length == 10
-    with pytest.raises(TypeError, match="lenght"):
+    with pytest.raises(TypeError, match="has no field 'lenght'"):
         NEW.but(lenght=3)
 
 

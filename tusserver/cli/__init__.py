@@ -34,7 +34,7 @@ def serve(**given: Any) -> None:
 
     Until it is stopped with Ctrl-C or SIGTERM: uploads in progress are then saved, and clients go on later.
     """
-    from tusserver.server import CannotServe
+    from tusserver.listening import CannotServe
     from tusserver.server import serve as run
 
     try:
