@@ -21,6 +21,7 @@ from tests.e2e.test_interruptions import in_queue
 MIB = 1024 * 1024
 DATA = some_bytes(MIB)
 HALF = len(DATA) // 2
+PF_EXITING = 0x4  # of the kernel's sched.h
 
 both_ways = pytest.mark.parametrize("way", ["direct", "plain"])
 durabilities = pytest.mark.parametrize("durability", ["safe", "page-cache"])
@@ -90,11 +91,12 @@ def asks_for_room(server: ServerProcess) -> socket.socket:
 
 def ended(server: ServerProcess) -> bool:
     """Whether the process has gone, as far as it can: the kernel keeps what has a call under way that the disk was
-    about to answer when it hung, and what has mapped a file of it."""
+    about to answer when it hung, and what has mapped a file of it. Which of its threads it keeps is chance."""
     assert server.process is not None
     if server.process.poll() is not None:
         return True
-    return Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    state, *_, flags = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[:7]
+    return state in ("Z", "X") or bool(int(flags) & PF_EXITING)
 
 
 def hanging(servers: list[ServerProcess], disk: Disk) -> list[tuple[str, socket.socket]]:
