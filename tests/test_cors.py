@@ -18,7 +18,7 @@ def asked(origin: str | None = HERE, wanted: str | None = None) -> Request:
         headers.append((b"origin", origin.encode()))
     if wanted is not None:
         headers.append((b"access-control-request-headers", wanted.encode()))
-    return Request(method="POST", upload_id=None, headers=decoded(headers), base_url="/files")
+    return Request(method="POST", upload_id=None, fields=dict(decoded(headers)), base_url="/files")
 
 
 def answered(cors: Cors, request: Request, *, preflight: bool = False) -> dict[str, str]:

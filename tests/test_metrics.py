@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.stores.sessions import an_upload
-from tusserver.metrics import Metrics
+from tests.stores.sessions import an_upload, turns_until
+from tusserver.metrics import SECONDS, Metrics
 from tusserver.protocol.upload import Part, Status
 from tusserver.stores.memory import MemorySessions
 from tusserver.stores.sqlite import SqliteSessions
@@ -53,6 +54,37 @@ async def test_requests_are_counted_and_timed() -> None:
     assert found["tusserver_request_seconds_sum", "PATCH"] == pytest.approx(0.304)
     assert found["tusserver_request_seconds_bucket", "0.25", "PATCH"] == 2
     assert found["tusserver_request_seconds_bucket", "0.5", "PATCH"] == 3
+
+
+async def test_what_was_counted_shows_soon_though_nobody_asks_this_process() -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.requested("PATCH", 204, 0.3, None)
+    metrics.received(1000)
+
+    def shown(name: str, **labels: str) -> float | None:
+        return metrics._registry.get_sample_value(f"tusserver_{name}", labels)
+
+    await turns_until(lambda: shown("received_bytes_total") == 1000)
+    assert shown("requests_total", method="PATCH", status="204") == 3
+    assert shown("request_seconds_count", method="PATCH") == 3
+    assert shown("request_seconds_sum", method="PATCH") == pytest.approx(0.9)
+    metrics.received(1)
+    metrics.hand_over()
+    assert shown("received_bytes_total") == 1001
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.0011, 0.05, 1800, 1801])
+async def test_a_request_counts_where_prometheus_would_count_it(seconds: float) -> None:
+    registry = CollectorRegistry()
+    Histogram("seconds", "Seconds.", buckets=SECONDS, registry=registry).observe(seconds)
+    metrics = Metrics()
+    metrics.requested("GET", 200, seconds, None)
+    found = await scraped(metrics)
+    for bound in (*SECONDS, float("inf")):
+        le = "+Inf" if bound == float("inf") else str(float(bound))
+        expected = registry.get_sample_value("seconds_bucket", {"le": le})
+        assert found["tusserver_request_seconds_bucket", le, "GET"] == expected
 
 
 async def test_a_client_cannot_make_up_series() -> None:
@@ -135,8 +167,8 @@ async def test_a_session_store_that_is_away_does_not_hide_the_rest(tmp_path: Pat
 
 WORKER = """
 import asyncio, sys
-from tests.stores.sessions import an_upload
-from tusserver.metrics import Metrics
+from tests.stores.sessions import an_upload, turns_until
+from tusserver.metrics import SECONDS, Metrics
 from tusserver.stores.memory import MemorySessions
 
 metrics = Metrics()

@@ -113,6 +113,7 @@ class TusApp(Starlette):
             self._sweeping.cancel()
             await self.engine.stop()
             self._sweeping = None
+            self.metrics.hand_over()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

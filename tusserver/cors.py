@@ -42,7 +42,7 @@ class Cors:
         if not self._any and not self._origins:
             return []
         vary = [] if self._any else [("Vary", "Origin")]
-        origin = next(iter(request.all("origin")), None)
+        origin = request.fields.get("origin")
         if origin is None or not (self._any or origin in self._origins):
             return vary
         allowed = [("Access-Control-Allow-Origin", "*" if self._any else origin)]
@@ -60,5 +60,5 @@ class Cors:
 def _wanted(request: Request) -> list[str]:
     """The headers of tus, and whatever else the page asks to send: applications have their own."""
     known = {name.lower() for name in ALLOWED}
-    asked = [name.strip() for name in ",".join(request.all("access-control-request-headers")).split(",")]
+    asked = [name.strip() for name in request.fields.get("access-control-request-headers", "").split(",")]
     return [*ALLOWED, *(name for name in asked if _TOKEN.fullmatch(name) and name.lower() not in known)]

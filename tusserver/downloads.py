@@ -24,7 +24,6 @@ from tusserver.protocol.upload import Upload
 
 log = logging.getLogger("tusserver.downloads")
 
-Headers = tuple[tuple[str, str], ...]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -51,15 +50,14 @@ class Download:
         return replace(self, headers=(*self.headers, *more))
 
 
-def plan(upload: Upload, request: Headers, inline_types: Set[str]) -> Download:
-    """What to answer to a GET with these headers (lower-case names). Raises UploadNotFinished.
+def plan(upload: Upload, asked: Mapping[str, str], inline_types: Set[str]) -> Download:
+    """What to answer to a GET with these headers (``Request.fields``). Raises UploadNotFinished.
 
     Preconditions as in RFC 9110 section 13.2.2, ranges as in section 14: one range is served; several, or one that
     is malformed, count as none.
     """
     if not upload.completed or upload.completed_at is None:
         raise UploadNotFinished
-    asked = _joined(request)
     size = upload.offset
     etag = _etag(upload)
     headers = [*representation(upload, inline_types), ("Cache-Control", CACHE_CONTROL)]
@@ -153,14 +151,6 @@ async def _disconnected(receive: Receive) -> None:
     """Return when the client has gone. Servers don't say so on ``send``: uvicorn takes blocks for nobody."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _joined(request: Headers) -> dict[str, str]:
-    """The headers by name; one on several lines is one list (RFC 9110 section 5.3)."""
-    lines: dict[str, list[str]] = {}
-    for name, value in request:
-        lines.setdefault(name, []).append(value)
-    return {name: ", ".join(values) for name, values in lines.items()}
 
 
 def _is_the_one(asked: Mapping[str, str], etag: str, modified: float) -> bool:

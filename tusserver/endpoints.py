@@ -48,7 +48,7 @@ from tusserver.protocol.commands import (
 )
 from tusserver.protocol.dialect import Dialect
 from tusserver.protocol.headers import is_upload_id
-from tusserver.protocol.messages import Request, Response
+from tusserver.protocol.messages import Request, Response, by_name
 from tusserver.protocol.refusals import HeadersTooLarge, Refusal, ShuttingDown, UploadNotFound
 from tusserver.protocol.tus1 import method_of
 from tusserver.protocol.upload import Upload
@@ -121,15 +121,16 @@ class Uploads:
         return self._dialects[0]
 
     def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
-        headers = decoded(scope["headers"])
+        fields, repeated = by_name(decoded(scope["headers"]))
         extensions = scope.get("extensions", {})
         trailers = extensions.get(TRAILERS)
         request = Request(
             method=scope["method"],
             upload_id=scope.get("path_params", {}).get("upload_id") or None,
-            headers=headers,
-            base_url=self._origin.base_url(scope, self._base_path),
-            has_body=has_body(headers),
+            fields=fields,
+            repeated=repeated,
+            base_url=self._origin.base_url(scope, fields, self._base_path),
+            has_body=has_body(fields),
             trailers=trailers is not None,
         )
         return Exchange(
@@ -200,7 +201,7 @@ class Uploads:
             raise UploadNotFound
         upload = self._engine.place.reachable(await self._engine.find(upload_id, self._caller(exchange)))
         self._note(exchange, upload)
-        plan = downloads.plan(upload, exchange.request.headers, self._inline_types or frozenset())
+        plan = downloads.plan(upload, exchange.request.fields, self._inline_types or frozenset())
         inspected = dialect.render(Inspected(upload=upload), exchange.request)
         plan = plan.with_headers(
             (name.lower().encode(), value.encode()) for name, value in inspected.headers if name != "Cache-Control"
@@ -216,7 +217,7 @@ class Uploads:
         return Caller(
             method=exchange.method,
             client=exchange.client,
-            headers=dict(exchange.request.headers),
+            headers=exchange.request.fields,
             scope=exchange.scope,
         )
 

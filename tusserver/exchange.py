@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -38,9 +39,20 @@ class Exchange(msgspec.Struct, kw_only=True):
     code: str | None = None
 
 
-def decoded(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+def decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
     """As text. httptools leaves the white space behind a value, which is no part of it (RFC 9110 section 5.5)."""
-    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")) for name, value in headers])
+    text = b"\n".join(chain.from_iterable(headers)).decode("latin-1")
+    said = text.split("\n")
+    names, values = map(str.lower, said[::2]), said[1::2]
+    if len(said) != 2 * len(headers):  # none, or a server that lets a line's end pass
+        return [(name.decode("latin-1").lower(), _bare(value.decode("latin-1"))) for name, value in headers]
+    if " \n" in text or "\t\n" in text or "\n " in text or "\n\t" in text or text[-1:] in (" ", "\t"):
+        return list(zip(names, map(_bare, values), strict=True))
+    return list(zip(names, values, strict=True))
+
+
+def _bare(value: str) -> str:
+    return value.strip(" \t")
 
 
 def on_the_wire(headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -53,18 +65,15 @@ def _name(name: str) -> bytes:
     return name.lower().encode("latin-1")
 
 
-def has_body(headers: tuple[tuple[str, str], ...]) -> bool:
+def has_body(fields: Mapping[str, str]) -> bool:
     """Whether a body may follow these headers."""
-    for name, value in headers:
-        if name == "transfer-encoding" or (name == "content-length" and value not in ("", "0")):
-            return True
-    return False
+    return "transfer-encoding" in fields or fields.get("content-length", "0") not in ("", "0")
 
 
 def awaits_continue(exchange: Exchange) -> bool:
     """Whether the client still waits for permission to send its body, so that there is nothing to drain."""
-    expects = any(value.lower() == "100-continue" for value in exchange.request.all("expect"))
-    return expects and not exchange.body.begun
+    expected = exchange.request.fields.get("expect", "").lower().split(",")
+    return "100-continue" in map(_bare, expected) and not exchange.body.begun
 
 
 def sent_whole(send: Send, status: int, headers: Headers, body: bytes) -> bool:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Caller:
     """Who asks: the request's ASGI scope (with what the application's own middleware put there, such as ``user``),
-    its headers by lower-case name (the last one, where one is repeated), and the client's address."""
+    its headers by lower-case name (one that is there on several lines is one list), and the client's address."""
 
     method: str = ""
     client: str = ""

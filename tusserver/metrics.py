@@ -7,8 +7,11 @@ them is asked.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+from bisect import bisect_left
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,14 +25,20 @@ if TYPE_CHECKING:
 
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"})
+HELD: Final = 0.1
+"""Seconds until what was counted shows in the figures that processes share: to add it up here takes a tenth of that."""
+
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
 class Metrics:
-    """The figures of one application. Counting is a matter of microseconds; it neither awaits nor fails."""
+    """The figures of one application. Counting is a matter of a microsecond; it neither awaits nor fails."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self._owed: defaultdict[Any, float] = defaultdict(float)
+        self._handing_over: asyncio.TimerHandle | None = None
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Any:
             return Counter(f"tusserver_{name}", text, labels, registry=registry)
@@ -46,7 +55,13 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self._seconds = cache(seconds.labels)
+
+        def parts(method: str) -> tuple[Any, Any]:
+            # there is no other way to observe several together
+            observed = seconds.labels(method)
+            return observed._sum, observed._buckets
+
+        self._seconds = cache(parts)
         self._received = counter("received_bytes", "Upload bytes written to the byte store.")
         self._commits = counter("offset_commits", "Offsets committed to the session store.")
         self._preemptions = counter("preemptions", "Uploads taken over, by what became of the holder.", ("result",))
@@ -64,38 +79,52 @@ class Metrics:
     def requested(self, method: str, status: int, seconds: float, code: str | None) -> None:
         """A request was answered; ``code`` where it was refused."""
         method = method if method in METHODS else "other"
-        self._requests(method, status).inc()
-        self._seconds(method).observe(seconds)
+        total, buckets = self._seconds(method)
+        owed = self._owed
+        owed[self._requests(method, status)] += 1
+        owed[total] += seconds
+        owed[buckets[bisect_left(SECONDS, seconds)]] += 1
         if code is not None:
-            self._refusals(code).inc()
+            owed[self._refusals(code)] += 1
+        if self._handing_over is None:
+            self._hand_over_soon()
 
     def received(self, size: int) -> None:
         """Bytes were written to the byte store."""
-        self._received.inc(size)
+        self._add(self._received, size)
 
     def committed(self) -> None:
         """An offset was committed."""
-        self._commits.inc()
+        self._add(self._commits)
 
     def preempted(self, result: str) -> None:
         """An upload was taken over from a holder that ``saved``, or that was ``fenced``."""
-        self._preemptions.labels(result).inc()
+        self._add(self._preemptions.labels(result))
 
     def created(self) -> None:
         """An upload was created."""
-        self._created.inc()
+        self._add(self._created)
 
     def finished(self) -> None:
         """An upload was completed."""
-        self._finished.inc()
+        self._add(self._finished)
 
     def terminated(self) -> None:
         """An upload was terminated."""
-        self._terminated.inc()
+        self._add(self._terminated)
 
     def expired(self) -> None:
         """An upload expired."""
-        self._expired.inc()
+        self._add(self._expired)
+
+    def hand_over(self) -> None:
+        """Let what was counted so far show everywhere now."""
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+        owed, self._owed = self._owed, defaultdict(float)
+        for series, amount in owed.items():
+            series.inc(amount)
 
     def bodies(self, count: int) -> None:
         """So many bodies are being received now."""
@@ -107,6 +136,7 @@ class Metrics:
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        self.hand_over()
         registry = self._registry
         if SHARED in os.environ:
             _forget_the_dead(Path(os.environ[SHARED]))
@@ -116,6 +146,17 @@ class Metrics:
         with contextlib.suppress(StoreUnavailable):
             page += _held(dict(await sessions.tally()))
         return CONTENT_TYPE_LATEST, page
+
+    def _add(self, series: Any, amount: float = 1) -> None:
+        self._owed[series] += amount
+        if self._handing_over is None:
+            self._hand_over_soon()
+
+    def _hand_over_soon(self) -> None:
+        try:
+            self._handing_over = asyncio.get_running_loop().call_later(HELD, self.hand_over)
+        except RuntimeError:  # no loop, and nobody who would do it later
+            self.hand_over()
 
 
 def _forget_the_dead(directory: Path) -> None:

@@ -14,9 +14,6 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any, Final
 from urllib.parse import quote
 
-LOOKED_AT: Final = frozenset(
-    (b"host", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto")
-)
 SAID_BY_PROXIES: Final = frozenset(("forwarded", "x-forwarded-host", "x-forwarded-proto"))
 
 REMEMBERED: Final = 512
@@ -43,18 +40,17 @@ class Origin:
         ]
         self._trusted = lru_cache(1024)(self._is_trusted)
 
-    def base_url(self, scope: Scope, base_path: str) -> str:
+    def base_url(self, scope: Scope, fields: Mapping[str, str], base_path: str) -> str:
         """The URL of the base path as this client should see it, without a final slash; only a path where the
-        outside address is not known (AMB-16)."""
+        outside address is not known (AMB-16). ``fields``: the request's headers (see ``Request``)."""
         if self._public_url is not None:
             return self._public_url + base_path
-        headers = _headers(scope)
-        scheme, host = scope.get("scheme", "http"), headers.get("host", "")
-        if not SAID_BY_PROXIES.isdisjoint(headers):
+        scheme, host = scope.get("scheme", "http"), fields.get("host", "")
+        if not SAID_BY_PROXIES.isdisjoint(fields):
             if not self._trusted(_peer(scope)):
                 host = ""
             else:
-                scheme, host = _forwarded(headers, scheme, host)
+                scheme, host = _forwarded(fields, scheme, host)
         root_path = scope.get("root_path", "")
         made = _url if len(host) + len(root_path) <= REMEMBERED else _url.__wrapped__
         return made(scheme, host, root_path, base_path)
@@ -64,7 +60,7 @@ class Origin:
         peer = _peer(scope)
         if not self._trusted(peer):
             return peer or "unix"
-        said = _headers(scope).get("x-forwarded-for", "")
+        said = b",".join([value for name, value in scope["headers"] if name == b"x-forwarded-for"]).decode("latin-1")
         hops = [hop.strip() for hop in said.split(",") if hop.strip()]
         for hop in reversed(hops):
             if self._trust_all or not self._trusted(hop):
@@ -113,13 +109,3 @@ def _last(listed: str) -> str:
 def _peer(scope: Scope) -> str | None:
     client = scope.get("client")
     return (client[0] or None) if client else None
-
-
-def _headers(scope: Scope) -> dict[str, str]:
-    """The headers that count here, by lower-case name, without the blanks around a value, which servers may leave
-    (RFC 9110, section 5.5); one that was given several times as one list (section 5.3)."""
-    headers: dict[str, str] = {}
-    for name, value in [header for header in scope["headers"] if header[0] in LOOKED_AT]:
-        known, said = name.decode("latin-1"), value.decode("latin-1").strip(" \t")
-        headers[known] = f"{headers[known]},{said}" if known in headers else said
-    return headers

@@ -68,8 +68,11 @@ def test_any_worker_continues_any_upload(start: Callable[..., ServerProcess]) ->
     for at in range(0, len(data), 50_000):
         assert server.patch(url, at, data[at : at + 50_000]).status_code == 204  # a connection, so a worker, for each
     assert server.stored(url) == data
-    page = requests.get(f"{server.origin}/metrics", timeout=5).text
-    assert "tusserver_uploads_finished_total 1.0" in page  # of all workers, whichever answers
+
+    def page() -> str:  # of all workers, whichever answers
+        return requests.get(f"{server.origin}/metrics", timeout=5).text
+
+    wait_for(lambda: "tusserver_uploads_finished_total 1.0" in page(), what="the figures of the worker that did it")
 
 
 def command_of(pid: str) -> bytes:

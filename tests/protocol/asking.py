@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tusserver.protocol.commands import Append, Create
 from tusserver.protocol.dialect import Dialect
-from tusserver.protocol.messages import Request
+from tusserver.protocol.messages import Request, by_name
 from tusserver.protocol.tus1 import Tus1
 
 ID = "0123456789abcdefABCDEF_-"
@@ -20,10 +20,12 @@ def request(
     """A request as the server's shell hands it over."""
     mark = () if version is None else (("tus-resumable", version),)
     body = any(name == "transfer-encoding" or (name == "content-length" and value != "0") for name, value in headers)
+    fields, repeated = by_name((*mark, *headers))
     return Request(
         method=method,
         upload_id=upload_id,
-        headers=(*mark, *headers),
+        fields=fields,
+        repeated=repeated,
         base_url="https://media.example/files",
         has_body=body,
         trailers=trailers,

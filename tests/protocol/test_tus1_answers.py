@@ -42,7 +42,7 @@ DATE = (
 def request(method: str = "PATCH", *headers: tuple[str, str], trailers: bool = False) -> Request:
     """A request that an answer is for."""
     return Request(
-        method=method, upload_id=ID, headers=headers, base_url="https://media.example/files", trailers=trailers
+        method=method, upload_id=ID, fields=dict(headers), base_url="https://media.example/files", trailers=trailers
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.protocol.asking import ID, OCT, SHA1, TUS, Header, post, request
 from tusserver.protocol.commands import Describe, Inspect, Terminate
-from tusserver.protocol.messages import Request
+from tusserver.protocol.messages import Request, by_name
 from tusserver.protocol.refusals import (
     BadChecksum,
     BadHeader,
@@ -188,10 +188,12 @@ def test_nonsense_is_refused_and_never_anything_else(
     trailers: bool,
 ) -> None:
     mark = [("tus-resumable", "1.0.0")] if marked else []
+    fields, repeated = by_name((*mark, *headers))
     nonsense = Request(
         method=method,
         upload_id=upload_id,
-        headers=(*mark, *headers),
+        fields=fields,
+        repeated=repeated,
         base_url=base_url,
         has_body=has_body,
         trailers=trailers,

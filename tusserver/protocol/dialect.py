@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from tusserver.protocol.commands import Checksum, Command, Outcome
@@ -20,7 +21,7 @@ class Dialect(Protocol):
         """What the request wants. Raises a Refusal for what the head alone shows to be wrong."""
         ...
 
-    def parse_trailers(self, headers: tuple[tuple[str, str], ...]) -> Checksum:
+    def parse_trailers(self, headers: Iterable[tuple[str, str]]) -> Checksum:
         """The checksum announced for the trailers. Raises BadChecksum when it is missing or malformed."""
         ...
 

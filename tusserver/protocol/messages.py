@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Final
 
 import msgspec
-from msgspec.structs import force_setattr
+
+NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One request's head.
 
-    ``upload_id`` is what follows the base path, percent-decoded; None for the base path itself. ``headers`` holds
-    (lower-case name, value) in the order of arrival. ``base_url`` is the URL of the base path as this client should
+    ``upload_id`` is what follows the base path, percent-decoded; None for the base path itself. ``fields`` has
+    the headers' values by lower-case name: one that is there on several lines is one list (RFC 9110 section 5.3), and
+    its name is in ``repeated``. ``base_url`` is the URL of the base path as this client should
     see it, without a final slash: absolute (``https://host/files``) or, where the outside address is not known,
     a path (``/files``). ``has_body`` says whether a body may follow (chunked, or a Content-Length above zero).
-    ``trailers`` says whether this connection can deliver request trailers. ``lines`` are the headers' values by name.
+    ``trailers`` says whether this connection can deliver request trailers.
     """
 
     method: str
     upload_id: str | None
-    headers: tuple[tuple[str, str], ...]
+    fields: dict[str, str]
     base_url: str
+    repeated: frozenset[str] = NOTHING
     has_body: bool = False
     trailers: bool = False
-    lines: dict[str, tuple[str, ...]] = {}
 
-    def __post_init__(self) -> None:
-        lines: dict[str, tuple[str, ...]] = {}
-        for name, value in self.headers:
-            lines[name] = (*lines[name], value) if name in lines else (value,)
-        force_setattr(self, "lines", lines)
 
-    def all(self, name: str) -> tuple[str, ...]:
-        """Every value of a header, by its lower-case name."""
-        return self.lines.get(name, ())
+def by_name(headers: Collection[tuple[str, str]]) -> tuple[dict[str, str], frozenset[str]]:
+    """Headers with lower-case names as a ``Request`` has them: its ``fields``, and its ``repeated``."""
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields, NOTHING
+    lines: dict[str, list[str]] = {}
+    for name, value in headers:
+        lines.setdefault(name, []).append(value)
+    repeated = frozenset(name for name, values in lines.items() if len(values) > 1)
+    return {name: ", ".join(values) for name, values in lines.items()}, repeated
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -7,6 +7,7 @@ of the upload id (404), content type (415), header syntax (400), and then what t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -56,10 +57,10 @@ def method_of(request: Request) -> str:
 
     An override that is empty, or given more than once, does not count here; the latter is refused by ``Tus1.parse``.
     """
-    overrides = request.all("x-http-method-override")
-    if len(overrides) == 1 and request.method != "OPTIONS":
-        return overrides[0].strip().upper() or request.method
-    return request.method
+    override = request.fields.get("x-http-method-override")
+    if override is None or request.method == "OPTIONS" or "x-http-method-override" in request.repeated:
+        return request.method
+    return override.strip().upper() or request.method
 
 
 class Tus1:
@@ -107,7 +108,7 @@ class Tus1:
             return Terminate(upload_id=request.upload_id)
         return self._append(request, request.upload_id)
 
-    def parse_trailers(self, headers: tuple[tuple[str, str], ...]) -> Checksum:
+    def parse_trailers(self, headers: Iterable[tuple[str, str]]) -> Checksum:
         """The checksum announced for the trailers (CSUM-15). Raises BadChecksum when it is missing or malformed."""
         values = [value for name, value in headers if name.lower() == "upload-checksum"]
         if len(values) != 1:
@@ -130,7 +131,7 @@ class Tus1:
         return command
 
     def _create_final(self, request: Request, metadata: str | None, concat: Concat) -> Create:
-        if request.all("upload-length") or request.all("upload-defer-length"):
+        if not request.fields.keys().isdisjoint(("upload-length", "upload-defer-length")):
             raise BadConcat("Leave Upload-Length and Upload-Defer-Length out: a final upload is as long as its list.")
         if request.has_body:
             raise FinalUploadFixed
@@ -184,12 +185,9 @@ class Tus1:
 
 
 def _single(request: Request, name: str) -> str | None:
-    values = request.lines.get(name)
-    if values is None:
-        return None
-    if len(values) > 1:  # AMB-37
+    if name in request.repeated:  # AMB-37
         raise BadHeader(f"{name.title()} is there more than once; send it once.")
-    return values[0]
+    return request.fields.get(name)
 
 
 def _integer(request: Request, name: str) -> int | None:
@@ -213,8 +211,9 @@ def _new_length(request: Request) -> int | None:
 
 
 def _body_size(request: Request) -> int | None:
-    if codings := request.all("transfer-encoding"):
-        if [coding.strip().lower() for coding in codings] != ["chunked"]:
+    coding = request.fields.get("transfer-encoding")
+    if coding is not None:
+        if coding.strip().lower() != "chunked":
             raise BadHeader("Transfer-Encoding must be chunked, and nothing else.")
         return None
     size = _integer(request, "Content-Length")
@@ -222,5 +221,5 @@ def _body_size(request: Request) -> int | None:
 
 
 def _announces_checksum(request: Request) -> bool:
-    announced = ",".join(request.all("trailer")).lower().split(",")
-    return "upload-checksum" in [name.strip() for name in announced]
+    announced = request.fields.get("trailer")
+    return announced is not None and "upload-checksum" in [name.strip() for name in announced.lower().split(",")]
