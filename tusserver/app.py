@@ -83,7 +83,9 @@ class TusApp(Starlette):
             if upload_id is not None:
                 scope["app"] = self
                 scope["path_params"] = {"upload_id": upload_id}
-                return await self._receive_uploads(scope, receive, send)
+                if self._sweeping is None:
+                    await self.start()
+                return await self._uploads(scope, receive, send)
         await super().__call__(scope, receive, send)
 
     async def start(self) -> None:

@@ -80,6 +80,15 @@ class RequestBody:
     arrived whole.
     """
 
+    trailer: Callable[[], Checksum] | None = None
+    complete = False
+    begun = False
+    received = 0
+    _ending: Refusal | None = None
+    _last = False
+    _size = 0
+    _pump: asyncio.Task[None] | None = None
+
     def __init__(
         self,
         receive: Receive,
@@ -91,15 +100,9 @@ class RequestBody:
         self._receive = receive
         self._direct = direct
         self._idle_timeout = idle_timeout
-        self.trailer = trailer
-        self.complete = False
-        self.begun = False
-        self.received = 0
-        self._ending: Refusal | None = None
-        self._last = False
         self._blocks: list[bytes] = []
-        self._size = 0
-        self._pump: asyncio.Task[None] | None = None
+        if trailer is not None:
+            self.trailer = trailer
 
     def whole(self, most: int) -> bytes | None:
         """The body, where it has arrived whole and has ``most`` bytes at the most; it can still be read as before."""

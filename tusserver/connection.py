@@ -19,6 +19,8 @@ import asyncio
 import inspect
 import logging
 import os
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import httptools
@@ -56,11 +58,9 @@ class UploadCycle(RequestResponseCycle):
         head = "".join([f"{name.lower()}: {value}\r\n" for name, value in headers])
         if head.count("\r") != len(headers) or head.count("\n") != len(headers) or "\0" in head:
             return False  # a value that would end its line: ``send`` refuses it
-        said = [each for name, value in self.default_headers for each in (name, b": ", value, b"\r\n")]
         closing = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join([STATUS_LINE[status], *said, head.encode("latin-1"), closing]))
-        if body and self.scope["method"] != "HEAD":
-            self.transport.write(body)
+        start = (STATUS_LINE[status], _lines(tuple(self.default_headers)), head.encode("latin-1"), closing)
+        self.transport.write(b"".join(start if not body or self.scope["method"] == "HEAD" else (*start, body)))
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         self.message_event.set()
@@ -68,6 +68,11 @@ class UploadCycle(RequestResponseCycle):
             self.transport.close()
         self.on_response()
         return True
+
+
+@lru_cache(4)  # they are the same for a second
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([each for name, value in headers for each in (name, b": ", value, b"\r\n")])
 
 
 class DirectBody:
@@ -153,10 +158,7 @@ class UploadProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer."""
         if self._trailers is None:
-            name = name.lower()
-            if name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
-            return self.headers.append((name, value))
+            return self.headers.append((name.lower(), value))
         self._trailers.append((name.lower(), value))
         if sum(len(each) + len(said) for each, said in self._trailers) > MAX_TRAILERS:
             self.transport.close()
@@ -168,10 +170,12 @@ class UploadProtocol(HttpToolsProtocol):
         self._trailers = []
         extensions: dict[str, Any] = {TRAILERS: self._trailers}
         cast(dict[str, Any], self.scope)["extensions"] = extensions
+        said = dict(self.headers)
+        self.expect_100_continue = said.get(b"expect", b"").lower() == b"100-continue"
         super().on_headers_complete()
         # uvicorn looks its class up in its own module; the instance has not been used yet
         self.cycle.__class__ = UploadCycle
-        length = self._claimable()
+        length = self._claimable(said)
         extensions[DIRECT] = DirectBody(self, self.cycle, length)
         if length is not None:
             self.flow.pause_reading()
@@ -183,15 +187,12 @@ class UploadProtocol(HttpToolsProtocol):
         if isinstance(app, TusApp):
             app.begin_drain()
 
-    def _claimable(self) -> int | None:
+    def _claimable(self, said: Mapping[bytes, bytes]) -> int | None:
         """The length of a body that may be claimed: it is said, it is not small, and nobody has to decrypt it."""
-        if not self.direct or self.scheme == "https" or self.scope["method"] not in ("PATCH", "POST"):
-            return None
-        said = dict(self.headers)
-        if b"transfer-encoding" in said:
-            return None
         length = int(said.get(b"content-length", b"0"))
-        return length if length >= WORTH_CLAIMING else None
+        if length < WORTH_CLAIMING or b"transfer-encoding" in said or not self.direct or self.scheme == "https":
+            return None
+        return length if self.scope["method"] in ("PATCH", "POST") else None
 
     def _expect_head(self) -> None:
         self._deadline = self.loop.call_later(HEAD_SECONDS, self._head_is_late)

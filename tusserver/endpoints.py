@@ -100,12 +100,14 @@ class Uploads:
             self._check_size(scope)
             if exchange.method == "GET" and self._inline_types is not None and exchange.request.upload_id:
                 return await self._download(exchange, dialect, receive, send)
-            response = await self._carried_out(exchange, dialect)
+            response = await self._carry_out(exchange, dialect)
         except Refusal as refusal:
-            exchange.code = refusal.code
-            response = dialect.refuse(refusal, exchange.request)
-            if refusal.upload is not None:
-                exchange.until = refusal.upload.offset
+            response = self._refused(exchange, dialect, refusal)
+        except asyncio.CancelledError:
+            # At the end of the grace period the server cancels what still waits, most likely for a store
+            if not self._engine.draining:
+                raise
+            response = self._refused(exchange, dialect, ShuttingDown())
         except Exception:
             log.exception("request failed", extra={"method": exchange.method, "upload": exchange.upload_id})
             exchange.code = "internal_error"
@@ -147,15 +149,6 @@ class Uploads:
 
     # Carrying it out
 
-    async def _carried_out(self, exchange: Exchange, dialect: Dialect) -> Response:
-        """At the end of the grace period the server cancels what still waits, most likely for a store."""
-        try:
-            return await self._carry_out(exchange, dialect)
-        except asyncio.CancelledError:
-            if self._engine.draining:
-                raise ShuttingDown from None
-            raise
-
     async def _carry_out(self, exchange: Exchange, dialect: Dialect) -> Response:
         command = dialect.parse(exchange.request)
         trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
@@ -166,6 +159,12 @@ class Uploads:
         if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
             response = response.with_headers(downloads.representation(outcome.upload, self._inline_types))
         return response
+
+    def _refused(self, exchange: Exchange, dialect: Dialect, refusal: Refusal) -> Response:
+        exchange.code = refusal.code
+        if refusal.upload is not None:
+            exchange.until = refusal.upload.offset
+        return dialect.refuse(refusal, exchange.request)
 
     async def _outcome(self, command: Command, exchange: Exchange) -> Outcome:
         caller = self._caller(exchange)

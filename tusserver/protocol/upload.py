@@ -174,7 +174,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def same_as(self, other: Upload) -> bool:
         """Whether both are one stored value, whenever each was read."""
-        return self.but(as_of=0.0) == other.but(as_of=0.0)
+        return replace(self, as_of=0.0) == replace(other, as_of=0.0)
 
     # Writing
 
@@ -182,31 +182,31 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Give the lease to a new holder. An unreleased lease costs its token (see ``fenced``)."""
         base = self.fenced() if self.lease is not None else self
         lease = Lease(id=lease_id, holder=holder, ttl=ttl, start=self.offset)
-        return base.but(lease=lease, timeline=base._with("taken", holder))
+        return replace(base, lease=lease, timeline=base._with("taken", holder))
 
     def renewed(self) -> Upload:
         """Ask the store to stamp the lease anew. A contested lease is left to run out."""
         lease = self._lease()
         if lease.contest is not None:
             return self
-        return self.but(lease=replace(lease, expires_at=None))
+        return replace(self, lease=replace(lease, expires_at=None))
 
     def contested(self, offset: int) -> Upload:
         """Ask the holder to end, because somebody wants to write from ``offset`` (or ``ANYWHERE``)."""
-        return self.but(lease=replace(self._lease(), contest=offset))
+        return replace(self, lease=replace(self._lease(), contest=offset))
 
     def uncontested(self) -> Upload:
         """The holder answers a contest for an offset that it has already passed: it stays."""
-        return self.but(lease=replace(self._lease(), contest=None))
+        return replace(self, lease=replace(self._lease(), contest=None))
 
     def released(self, why: str | None = None) -> Upload:
         """The holder has ended and will write no more under this token; the next writer may go on under it.
         ``why``: what ended it before the body did."""
-        return self.but(lease=None, timeline=self.timeline if why is None else self._with(why, self._holder))
+        return replace(self, lease=None, timeline=self.timeline if why is None else self._with(why, self._holder))
 
     def fenced(self, what: str = "fenced") -> Upload:
         """Take the lease from a holder that may still be writing: its token is spent."""
-        return self.but(lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
+        return replace(self, lease=None, token=self.token + 1, timeline=self._with(what, self._holder))
 
     def advanced(self, offset: int, *, now: float, by: str | None = None) -> Upload:
         """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload. ``by``:
@@ -220,24 +220,24 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             goes_on = bool(parts) and parts[-1].token == self.token
             start = parts[-1].start if goes_on else before
             parts = (*(parts[:-1] if goes_on else parts), Part(token=self.token, start=start, stop=offset))
-        moved = self.but(parts=parts, updated_at=now, timeline=timeline)
+        moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
         return moved.to(Status.COMPLETED, now=now) if offset == length else moved
 
     def with_length(self, length: int, *, now: float) -> Upload:
         """Declare a deferred length; an upload that is already that long is complete (CREA-08, CREA-13)."""
         if self.length is not None or length < self.offset:
             raise InvalidTransition(f"length {length} for an upload at {self.offset} of {self.length}")
-        return self.but(length=length).advanced(self.offset, now=now)
+        return replace(self, length=length).advanced(self.offset, now=now)
 
     # Living and ending
 
     def named(self, upload_id: str) -> Upload:
         """A draft, given its id."""
-        return self.but(id=upload_id)
+        return replace(self, id=upload_id)
 
     def described(self, *, metadata: str | None, owner: str | None) -> Upload:
         """A draft, with the metadata (as ``Upload-Metadata`` has it) and the owner that an application gives it."""
-        return self.but(metadata=metadata, owner=owner)
+        return replace(self, metadata=metadata, owner=owner)
 
     def to(self, status: Status, *, now: float) -> Upload:
         """Move to another status, as ``TRANSITIONS`` allows."""
@@ -245,24 +245,24 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             raise InvalidTransition(f"{self.status} -> {status}")
         timeline = self._with(status._value_)  # ``value`` is a property written in Python
         if status is Status.COMPLETED:
-            return self.but(status=status, updated_at=now, completed_at=now, timeline=timeline)
-        return self.but(status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)
+            return replace(self, status=status, updated_at=now, completed_at=now, timeline=timeline)
+        return replace(self, status=status, updated_at=now, ended_at=now, lease=None, timeline=timeline)
 
     def kept_until(self, expires_at: float | None) -> Upload:
         """Set when the upload expires (None: never)."""
-        return self.but(expires_at=expires_at)
+        return replace(self, expires_at=expires_at)
 
     def placed(self, place: str) -> Upload:
         """Say which byte store holds the bytes (``ByteStore.place``)."""
-        return self.but(place=place)
+        return replace(self, place=place)
 
     def noted(self, what: str, *, by: str | None = None) -> Upload:
         """Remember a moment (see ``timeline.noted``)."""
-        return self.but(timeline=self._with(what, by))
+        return replace(self, timeline=self._with(what, by))
 
     def emptied(self) -> Upload:
         """Its bytes have been deleted."""
-        return self.but(stored=False)
+        return replace(self, stored=False)
 
     @property
     def _holder(self) -> str | None:

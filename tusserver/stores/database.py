@@ -96,8 +96,10 @@ class Database:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
         if self._open and self._connection is not None and self._queued == 0:
-            with contextlib.suppress(sqlite3.Error):  # the thread can wait, and has the words for what is wrong
+            try:
                 return self._connection.execute(sql, (key,)).fetchone()
+            except sqlite3.Error:  # the thread can wait, and has the words for what is wrong
+                pass
         return await self.read(lambda connection: connection.execute(sql, (key,)).fetchone())
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -110,31 +112,36 @@ class Database:
         ``work`` may be called again after an SQLite error. Raises StoreUnavailable, StorageFull.
         """
         if self._at_once:
-            with contextlib.suppress(sqlite3.Error):  # most likely another process writes: the thread can wait
-                return await self._in_turn(work)
+            try:
+                result: T = await self._in_turn(work)
+                return result
+            except sqlite3.Error:  # most likely another process writes: the thread can wait
+                pass
         return await self._do(work, writes=True)
 
     async def at_once(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What ``work`` returns or raises, done in the loop and committed when this returns; None, and nothing has
         changed, where that can't be. ``work`` may be called again after an SQLite error."""
-        if self._at_once:
-            with contextlib.suppress(sqlite3.Error):
-                return await self._in_turn(work)
-        return None
+        if not self._at_once:
+            return None
+        try:
+            result: T = await self._in_turn(work)
+            return result
+        except sqlite3.Error:
+            return None
 
     @property
     def _at_once(self) -> bool:
         return self._open and self._queued == 0 and self._here.now
 
-    async def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _in_turn(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Do it in the loop, in one transaction with what else it has found ready in this turn."""
         assert self._loop is not None
-        job = Job(work, True, self._loop.create_future())
-        self._turn.append(job)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._turn.append(Job(work, True, answer))
         if len(self._turn) == 1:
             self._loop.call_soon(self._take_turn)
-        result: T = await job.answer
-        return result
+        return answer
 
     def _take_turn(self) -> None:
         assert self._loop is not None
@@ -147,7 +154,7 @@ class Database:
         connection, waiting = self._connection, [job for job in self._turn if not job.answer.done()]
         batch, self._turn = waiting[:TOGETHER], waiting[TOGETHER:]
         if batch and self._begun(batch):  # not every one was cancelled
-            self._here.do(lambda: carry_out(connection, batch))
+            self._here.do(partial(carry_out, connection, batch))
             _hand_over(batch)
             self._count(len(batch))
 
@@ -259,7 +266,8 @@ class Database:
         if _write_ahead(connection) != "wal":
             raise StoreUnavailable(f"{self._path} cannot have a write-ahead log; put it on a local disk.")
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        transaction(connection, lambda: self._prepare(connection))
+        with transaction(connection):
+            self._prepare(connection)
 
 
 def _write_ahead(connection: sqlite3.Connection) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from tusserver.stores.database_errors import code_of
-
-T = TypeVar("T")
 
 
 class Job(msgspec.Struct, eq=False):
@@ -52,18 +50,27 @@ def begin(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
 
 
-def transaction(connection: sqlite3.Connection, work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises, in a transaction of its own, or in one that has just been begun for it."""
-    if not connection.in_transaction:
-        begin(connection)
-    try:
-        result = work()
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
+class transaction:
+    """What is done inside is one transaction, which may have been begun; where it raises, nothing of it is done."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        """Begin."""
+        if not self._connection.in_transaction:
+            begin(self._connection)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Commit, or roll back."""
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 def carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
@@ -87,11 +94,10 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
 
 
 def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    def work() -> None:
+    if any([job.writes for job in batch]):
+        with transaction(connection):
+            for job in batch:
+                job.carry_out(connection)
+    else:
         for job in batch:
             job.carry_out(connection)
-
-    if any(job.writes for job in batch):
-        transaction(connection, work)
-    else:
-        work()

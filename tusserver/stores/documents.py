@@ -7,15 +7,13 @@ is not known here, from a newer version, is ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from tusserver.protocol.timeline import Moment
 from tusserver.protocol.upload import Lease, Upload
-
-TIMES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Upload).decode
@@ -24,16 +22,21 @@ _decode: Final = msgspec.json.Decoder(Upload).decode
 def as_stored(upload: Upload, *, version: int, now: float) -> Upload:
     """The value that a store keeps for ``upload``: with its version, and stamped where it asks for it. ``now`` is
     seconds since the epoch on the store's clock. Times are kept to the millisecond."""
-    changes: dict[str, Any] = {"version": version, "as_of": now}
-    for name in TIMES:
-        time = getattr(upload, name)
-        if time is not None:
-            changes[name] = int(time * 1000 + 0.5) / 1000  # round() goes by way of a decimal string
-    if any([moment.at is None for moment in upload.timeline]):
-        changes["timeline"] = tuple([_noted(moment, now) for moment in upload.timeline])
-    if upload.lease is not None:
-        changes["lease"] = _stamped(upload.lease, now)
-    return replace(upload, **changes)
+    timeline = upload.timeline
+    if timeline and timeline[-1].at is None:  # what has been noted since is at the end
+        timeline = tuple([each if each.at is not None else replace(each, at=now) for each in timeline])
+    return replace(
+        upload,
+        version=version,
+        as_of=now,
+        created_at=_rounded(upload.created_at),
+        updated_at=_rounded(upload.updated_at),
+        expires_at=_rounded(upload.expires_at),
+        completed_at=_rounded(upload.completed_at),
+        ended_at=_rounded(upload.ended_at),
+        timeline=timeline,
+        lease=None if upload.lease is None else _stamped(upload.lease, now),
+    )
 
 
 def to_text(upload: Upload) -> str:
@@ -61,8 +64,9 @@ def from_document(document: Mapping[str, Any], as_of: float) -> Upload:
     return msgspec.convert({**document, "as_of": as_of}, Upload)
 
 
-def _noted(moment: Moment, now: float) -> Moment:
-    return moment if moment.at is not None else replace(moment, at=now)
+@lru_cache(64)  # most of an upload's times are one time
+def _rounded(time: float | None) -> float | None:
+    return None if time is None else int(time * 1000 + 0.5) / 1000  # round() goes by way of a decimal string
 
 
 def _stamped(lease: Lease, now: float) -> Lease:

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Status, Upload
 from tusserver.stores import sqlite_notes
@@ -62,7 +64,8 @@ class SqliteSessions:
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
-        return self._known.upload(_found(await self._database.look_up(LOOK_UP, upload_id)), self._clock())
+        document = _found(await self._database.look_up(LOOK_UP, upload_id))
+        return self._known.upload(upload_id, document, self._clock())
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
@@ -166,22 +169,23 @@ class Known:
     since a player fetches one upload in many ranges, and a client goes on with what it has just made."""
 
     def __init__(self) -> None:
-        self._uploads: dict[str, Upload] = {}
+        self._said: dict[str, tuple[str, Upload]] = {}
 
-    def upload(self, document: str, now: float) -> Upload:
+    def upload(self, upload_id: str, document: str, now: float) -> Upload:
         """The upload that the document describes, handed out now."""
-        known = self._uploads.get(document)
-        if known is None:
-            known = from_text(document, now)
-            self.note(document, known)
-        return known.but(as_of=now)
+        said = self._said.get(upload_id)
+        if said is not None and said[0] == document:
+            return replace(said[1], as_of=now)
+        upload = from_text(document, now)
+        self.note(document, upload)
+        return upload
 
     def note(self, document: str, upload: Upload) -> None:
         """The document describes this upload."""
         if len(document) <= SHORT:
-            if len(self._uploads) >= KNOWN:  # the loop and the thread may both be here: then there is one more
-                self._uploads.clear()
-            self._uploads[document] = upload
+            if len(self._said) >= KNOWN:  # the loop and the thread may both be here: then there is one more
+                self._said.clear()
+            self._said[upload.id] = (document, upload)
 
 
 def _creation(upload: Upload, known: Known, now: float, put: Put) -> Change:
