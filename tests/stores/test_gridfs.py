@@ -18,7 +18,7 @@ from gridfs import AsyncGridFSBucket
 from msgspec.structs import replace
 from pymongo import AsyncMongoClient, MongoClient
 
-from tests.mongod import ReplicaSet, replica_set, shared_replica_set
+from tests.mongod import DRIVER_LEAKS, ReplicaSet, replica_set, shared_replica_set
 from tusserver.protocol.headers import build_metadata
 from tusserver.protocol.refusals import StoreUnavailable, TakenOver
 from tusserver.protocol.upload import Upload
@@ -26,7 +26,7 @@ from tusserver.stores.gridfs import CHUNK_SIZE, GridFsBytes
 from tusserver.stores.gridfs_writer import GridFsWriter
 from tusserver.stores.mongodb import Mongo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, DRIVER_LEAKS]
 
 SIZE = 1000
 """Bytes of a chunk, so that a few of them are enough."""

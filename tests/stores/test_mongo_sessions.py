@@ -17,7 +17,7 @@ from bson.int64 import Int64
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 from pymongo.database import Database
 
-from tests.mongod import ReplicaSet, replica_set, shared_replica_set
+from tests.mongod import DRIVER_LEAKS, ReplicaSet, replica_set, shared_replica_set
 from tests.stores.sessions import an_upload, leased
 from tusserver.protocol.headers import build_metadata
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
@@ -26,7 +26,7 @@ from tusserver.stores.base import Conflict, Query, SessionStore
 from tusserver.stores.mongo import MongoSessions, selection
 from tusserver.stores.mongodb import Mongo
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, DRIVER_LEAKS]
 
 QUICK = "&timeoutMS=1500&serverSelectionTimeoutMS=1500&connectTimeoutMS=500&heartbeatFrequencyMS=500"
 
