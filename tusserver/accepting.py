@@ -103,7 +103,8 @@ class Acceptor:
         self._factory = factory
         self._tls = tls
         self._opening: set[asyncio.Task[None]] = set()
-        self._resting: asyncio.TimerHandle | None = None
+        self._resting: asyncio.Handle | None = None
+        self._left_until = 0.0  # while a connection is left to another worker
         self._closed = False
         self._quiet_until = 0.0
         self._queue = select.poll()
@@ -119,6 +120,7 @@ class Acceptor:
         self._closed = True
         self._shares.leave()
         self._loop.remove_reader(self._listener)
+        self._left_until = 0.0
         if self._resting is not None:
             self._resting.cancel()
 
@@ -128,32 +130,40 @@ class Acceptor:
     def _watch(self) -> None:
         self._loop.add_reader(self._listener, self._look)
 
-    def _rest(self, seconds: float, then: Callable[..., None], *of: Any) -> None:
+    def _rest(self, seconds: float, then: Callable[[], None]) -> None:
         # What is not taken would wake this worker again and again
         self._loop.remove_reader(self._listener)
-        self._resting = self._loop.call_later(seconds, then, *of)
+        self._resting = self._loop.call_later(seconds, then)
 
     def _look(self) -> None:
         """Somebody has connected."""
         if self._shares.is_anothers_turn(time.monotonic_ns()):
-            self._rest(STEP, self._look_again, self._loop.time() + PATIENCE)
+            self._leave(self._loop.time() + PATIENCE)
         else:
             self._accept()
 
-    def _look_again(self, deadline: float) -> None:
+    def _leave(self, deadline: float) -> None:
+        self._left_until = deadline
+        self._rest(STEP, self._look_again)
+
+    def _look_again(self) -> None:
         """It was another worker's turn."""
-        now = time.monotonic_ns()
+        now, deadline, self._left_until = time.monotonic_ns(), self._left_until, 0.0
         if not self._queue.poll(0):
-            self._watch()
-        elif not self._shares.is_anothers_turn(now):
-            self._watch()
-            self._accept()
-        elif self._loop.time() < deadline:
-            self._rest(STEP, self._look_again, deadline)
-        else:
+            return self._watch()
+        if self._shares.is_anothers_turn(now):
+            if self._loop.time() < deadline:
+                return self._leave(deadline)
             self._shares.go_on_without(now)
-            self._watch()
-            self._accept()
+        self._watch()
+        self._accept()
+
+    def _lost(self) -> None:
+        """A connection has been closed; now it may be this worker's turn."""
+        self._shares.add(-1)
+        if self._left_until and self._resting is not None:
+            self._resting.cancel()
+            self._resting = self._loop.call_soon(self._look_again)
 
     def _accept(self) -> None:
         try:
@@ -163,7 +173,7 @@ class Acceptor:
         except OSError as error:
             return self._refused(error)
         self._shares.add(1)
-        connection = Connection(accepted, lambda: self._shares.add(-1))
+        connection = Connection(accepted, self._lost)
         task = self._loop.create_task(self._open(connection))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
