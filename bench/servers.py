@@ -31,12 +31,12 @@ http {{
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A server to measure. ``buffer``: for nginx, which is no tus server, how large its buffer of a body is.
-    ``listeners``: how many sockets listen once it has started."""
+    ``workers``: how many of its processes say that they are ready."""
 
     name: str
     peer: Peer
     buffer: str | None = None
-    listeners: int = 1
+    workers: int = 0
 
     @property
     def speaks_tus(self) -> bool:
@@ -53,8 +53,8 @@ def ours(
     peer = Peer(
         name=name, version="", link="", command=(*command, "--durability", durability, "--log-format", "json", *options)
     )
-    workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 1
-    return Candidate(name=name, peer=peer, listeners=workers)
+    workers = int(options[options.index("--workers") + 1]) if "--workers" in options else 0
+    return Candidate(name=name, peer=peer, workers=workers)
 
 
 def nginx(name: str, buffer: str) -> Candidate:
@@ -154,7 +154,7 @@ class Server:
     def _wait(self, log: Path) -> None:
         deadline = time.monotonic() + START
         while time.monotonic() < deadline and self._process.poll() is None:
-            if self._answers() and listeners_at(self.port) >= self.candidate.listeners:
+            if self._answers() and log.read_text().count("worker ready") >= self.candidate.workers:
                 return
             time.sleep(0.05)
         self.stop()
@@ -178,12 +178,6 @@ def _empty(directory: Path) -> None:
     for path in directory.rglob("*"):
         if path.is_file():
             os.truncate(path, 0)
-
-
-def listeners_at(port: int) -> int:
-    """How many sockets listen at a port of this machine."""
-    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-    return [row[3] for row in rows if row[1].endswith(f":{port:04X}")].count("0A")
 
 
 def _ticks(pid: int) -> int:

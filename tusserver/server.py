@@ -13,17 +13,20 @@ import signal
 import socket
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from tusserver.accepting import loop
 from tusserver.app import TusApp, build_engine, create_app
 from tusserver.connection import protocol
 from tusserver.listening import BACKLOG, CannotServe, listening
 from tusserver.logs import configure, lean, log_config
 from tusserver.protocol.refusals import Refusal
 from tusserver.settings import Settings, WrongSetting
+from tusserver.shares import make
 
 log = logging.getLogger("tusserver.server")
 
@@ -32,11 +35,31 @@ COLLECTING = (10_000, 20, 50)
 """After how many new objects the garbage collector looks at the young ones, and how often at older ones with them."""
 
 
+class Config(uvicorn.Config):
+    """uvicorn's. ``shares``: where several workers count their connections; see ``tusserver.accepting``."""
+
+    shares: Path | None = None
+
+    def get_loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """The event loop of a process."""
+        return super().get_loop_factory() if self.shares is None else functools.partial(loop, self.shares)
+
+
+class Workers(Multiprocess):
+    """uvicorn's, for whom nobody waits in vain once they are told to stop."""
+
+    def terminate_all(self) -> None:
+        """Tell them; with the last one's socket the queue of those who have connected is closed."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
 def serve(settings: Settings) -> int:
     """Serve until told to stop; returns the exit code. Raises CannotServe with a sentence."""
     configure(settings.log_format, settings.log_level)
     _check(settings)
-    config = uvicorn.Config(
+    config = Config(
         functools.partial(_application, settings),
         factory=True,
         http=protocol(settings.direct),
@@ -54,7 +77,7 @@ def serve(settings: Settings) -> int:
         ssl_keyfile=settings.tls_key,
         backlog=BACKLOG,
     )
-    with listening(settings) as listener, _shared_metrics(settings):
+    with listening(settings) as listener, _common(settings) as config.shares:
         log.info("serving uploads at %s", address(settings, listener))
         try:
             _run(config, listener)
@@ -81,7 +104,7 @@ def _application(settings: Settings) -> TusApp:
 
 def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     if config.workers > 1:
-        return Multiprocess(config, sockets=[listener]).run()
+        return Workers(config, sockets=[listener]).run()
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, _leave)
     uvicorn.Server(config).run(sockets=[listener])
@@ -130,11 +153,14 @@ def _leave(signal_number: int, frame: object) -> None:
 
 
 @contextlib.contextmanager
-def _shared_metrics(settings: Settings) -> Iterator[None]:
-    """Where the workers' metrics meet, so that /metrics speaks for all of them whichever answers."""
+def _common(settings: Settings) -> Iterator[Path | None]:
+    """Where several workers count their connections. Their metrics meet beside it, so that /metrics speaks for all of
+    them whichever answers."""
     if settings.workers == 1:
-        yield
+        yield None
         return
-    with tempfile.TemporaryDirectory(prefix="tusserver-metrics-") as directory:
+    with tempfile.TemporaryDirectory(prefix="tusserver-workers-") as directory:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        yield
+        shares = Path(directory) / "connections"
+        make(shares, settings.workers)
+        yield shares

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
 import subprocess
 import sys
@@ -14,7 +12,6 @@ import pytest
 import requests
 import trustme
 
-from bench.servers import listeners_at
 from tests.disks import small_disk_at
 from tests.e2e.server import OCTETS, TUS, ServerProcess, some_bytes, wait_for
 
@@ -86,26 +83,6 @@ def command_of(pid: str) -> bytes:
 def workers_of(server: ServerProcess) -> set[str]:
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
     return {pid for pid in children.read_text().split() if b"spawn_main" in command_of(pid)}
-
-
-def sockets_of(pid: str) -> int:
-    return sum(os.readlink(each).startswith("socket:") for each in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def test_workers_share_the_connections(start: Callable[..., ServerProcess]) -> None:
-    """Of 40, four at one of them are as likely as one in five million."""
-    server = start(workers=2)
-    wait_for(lambda: listeners_at(server.port) == 2, what="both workers")
-    before = {pid: sockets_of(pid) for pid in workers_of(server)}
-    with contextlib.ExitStack() as connections:
-        for _ in range(40):
-            connections.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
-
-        def shares() -> list[int]:
-            return [sockets_of(pid) - then for pid, then in before.items()]
-
-        wait_for(lambda: sum(shares()) == 40, what="all connections")
-        assert min(shares()) > 4
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_uploads_go_on(start: Callable[..., ServerProcess]) -> None:
