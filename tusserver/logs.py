@@ -17,7 +17,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
@@ -122,16 +122,18 @@ def tell(log: logging.Logger, event: str, fields: dict[str, Any]) -> None:
 
 def _only_handler(log: logging.Logger) -> Lines | None:
     """Ours for JSON, where it is the only one that sees what is said to ``log``, and sees all of it."""
-    if len(logging.root.handlers) != 1:
+    root = logging.root
+    if len(root.handlers) != 1:
+        return None
+    handler = root.handlers[0]
+    if type(handler) is not Lines or type(handler.formatter) is not JsonLines or handler.level > logging.INFO:
         return None
     logger: logging.Logger | None = log
-    while logger is not None and logger is not logging.root:
+    while logger is not None and logger is not root:
         if logger.handlers or logger.filters or not logger.propagate:
             return None
         logger = logger.parent
-    (handler,) = logging.root.handlers
-    sees_all = isinstance(handler, Lines) and type(handler.formatter) is JsonLines and handler.level <= logging.INFO
-    return cast(Lines, handler) if sees_all else None
+    return handler
 
 
 class JsonLines(logging.Formatter):

@@ -10,6 +10,7 @@ be made are then a file without a session, which ``tusserver fsck`` finds.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +18,7 @@ from tusserver.body import RequestBody
 from tusserver.digest import Digest
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
-from tusserver.protocol.refusals import ChecksumMismatch
+from tusserver.protocol.refusals import ChecksumMismatch, Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import ByteStore, Conflict, SessionStore, check_place
@@ -59,16 +60,13 @@ class Prompt:
         block = self._block(command, body)
         if block is None:
             return None
-        upload = await self._sessions.get(command.upload_id)
-        rules.appendable(upload, command, limits=self._limits, now=self._clock())
-        if upload.completed or upload.lease is not None:
-            return None
-        counted = self._counted(upload, command, block)
-        if counted is None:
-            return None
+        known = self._sessions.known(command.upload_id)
+        if known is not None and known.lease is None and known.offset == command.offset:
+            with contextlib.suppress(Refusal, Conflict):  # what is true of the upload as it is now says who reads it
+                return await self._append(known, command, block)
         try:
-            return await self._sessions.swap_along(upload, counted, lambda: self._put(upload, block))
-        except (Conflict, _Slow):
+            return await self._append(await self._sessions.get(command.upload_id), command, block)
+        except Conflict:
             return None
 
     async def create(self, upload: Upload, command: Append, body: RequestBody) -> Upload | None:
@@ -79,6 +77,19 @@ class Prompt:
             return None
         try:
             return await self._sessions.create_along(counted, lambda: self._put(upload, block))
+        except _Slow:
+            return None
+
+    async def _append(self, upload: Upload, command: Append, block: bytes) -> Upload | None:
+        """Raises what ``append`` raises, and Conflict where the upload is another."""
+        rules.appendable(upload, command, limits=self._limits, now=self._clock())
+        if upload.completed or upload.lease is not None:
+            return None
+        counted = self._counted(upload, command, block)
+        if counted is None:
+            return None
+        try:
+            return await self._sessions.swap_along(upload, counted, lambda: self._put(upload, block))
         except _Slow:
             return None
 

@@ -61,9 +61,14 @@ def arrived(data: bytes) -> RequestBody:
 
 
 class Counted(SqliteSessions):
-    """Counts how often something is stored otherwise than at once."""
+    """Counts how often something is stored otherwise than at once, and how often an upload is read."""
 
     stored = 0
+    read = 0
+
+    async def get(self, upload_id: str) -> Upload:
+        self.read += 1
+        return await super().get(upload_id)
 
     async def create(self, upload: Upload) -> Upload:
         self.stored += 1
@@ -277,6 +282,32 @@ async def test_the_second_of_two_writers_in_one_turn_hears_what_the_first_has_do
         assert isinstance(first, Upload) and first.offset == 4
         assert isinstance(second, OffsetMismatch) and second.upload is not None and second.upload.offset == 4
         assert await bytes_of(desk.engine, first) == b"once"
+
+
+async def test_what_this_process_has_stored_itself_is_not_read_again(tmp_path: Path) -> None:
+    async with Desk(tmp_path, Hooks(), prompt=True) as desk:
+        upload = await desk.made(8)
+        half = await desk.append(upload, b"once")
+        whole = await desk.append(half, b"more")
+        assert (desk.sessions.read, await bytes_of(desk.engine, whole)) == (0, b"oncemore")
+
+
+async def test_what_another_process_has_done_meanwhile_counts(tmp_path: Path) -> None:
+    async with Desk(tmp_path, Hooks(), prompt=True) as here, Desk(tmp_path, Hooks(), prompt=True) as there:
+        upload = await here.made(8)
+        await there.append(upload, b"once")
+        with pytest.raises(OffsetMismatch) as refused:
+            await here.append(upload, b"more")
+        assert refused.value.upload is not None and refused.value.upload.offset == 4
+        noted = await there.sessions.swap(refused.value.upload, refused.value.upload.noted("seen"))
+        half = await here.append(noted, b"MO")  # as far as here, but another version
+        assert await bytes_of(here.engine, half) == b"onceMO"
+        await there.engine.cancel(upload.id)
+        with pytest.raises(UploadNotFound):
+            await here.append(half, b"RE")
+        await there.sessions.delete(upload.id)
+        with pytest.raises(UploadNotFound):
+            await here.append(half, b"RE")
 
 
 async def test_a_disk_that_becomes_slow_holds_up_one_of_those_that_come_together(

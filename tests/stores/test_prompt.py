@@ -50,6 +50,9 @@ async def test_what_is_done_along_is_what_the_store_does_anyway(sessions: Prompt
     assert counted.named("one").same_as(swapped)
     assert (await sessions.get("two")).same_as(counted)
     assert put == ["made", "counted"]
+    known = sessions.known("two")
+    assert known is not None and known.same_as(counted)
+    assert sessions.known("nobody") is None
 
 
 async def test_what_raises_changes_nothing(sessions: PromptSessions) -> None:

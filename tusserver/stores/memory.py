@@ -59,6 +59,10 @@ class MemorySessions:
         """See ``SessionStore``."""
         return self._swap(old, new)
 
+    def known(self, upload_id: str) -> Upload | None:
+        """See ``PromptSessions``."""
+        return self._uploads.get(upload_id)
+
     async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
         return self._create(upload, put)

@@ -24,6 +24,11 @@ class PromptSessions(SessionStore, Protocol):
     Each returns None where it would have to wait: then nothing is stored, whether ``put`` has been called or not.
     """
 
+    def known(self, upload_id: str) -> Upload | None:
+        """The upload as this process last stored or read it, without asking: others may have changed it since, which
+        ``swap_along`` finds out. None where it does not remember."""
+        ...
+
     async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """What ``create`` does, and ``put`` along with it. Raises Conflict, before ``put``, and what ``put`` raises."""
         ...

@@ -71,6 +71,10 @@ class SqliteSessions:
         """See ``SessionStore``."""
         return await self._database.write(self._replacement(old, new))
 
+    def known(self, upload_id: str) -> Upload | None:
+        """See ``PromptSessions``."""
+        return self._known.last(upload_id)
+
     async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
         return await self._database.at_once(self._creation(upload, put))
@@ -170,6 +174,11 @@ class Known:
 
     def __init__(self) -> None:
         self._said: dict[str, tuple[str, Upload]] = {}
+
+    def last(self, upload_id: str) -> Upload | None:
+        """The upload as it was then."""
+        said = self._said.get(upload_id)
+        return None if said is None else said[1]
 
     def upload(self, upload_id: str, document: str, now: float) -> Upload:
         """The upload that the document describes, handed out now."""
