@@ -31,6 +31,7 @@ def test_a_header_on_several_lines_is_one_list_and_known_to_be() -> None:
     assert by_name([("a", "1"), ("b", "2")]) == ({"a": "1", "b": "2"}, frozenset())
     assert by_name([("a", "1"), ("b", "2"), ("a", "3")]) == ({"a": "1, 3", "b": "2"}, frozenset({"a"}))
     assert by_name([]) == ({}, frozenset())
+    assert by_name([("cookie", "a=1"), ("cookie", "b=2")]) == ({"cookie": "a=1; b=2"}, frozenset({"cookie"}))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,6 +73,21 @@ async def test_what_was_counted_shows_soon_though_nobody_asks_this_process() -> 
     metrics.received(1)
     metrics.hand_over()
     assert shown("received_bytes_total") == 1001
+
+
+def test_what_was_counted_in_an_event_loop_that_has_ended_is_not_lost() -> None:
+    metrics = Metrics()
+
+    async def counted() -> None:
+        metrics.created()
+
+    async def started() -> None:
+        metrics.hand_over()  # as the application does
+        metrics.created()
+        await turns_until(lambda: metrics._registry.get_sample_value("tusserver_uploads_created_total") == 2)
+
+    asyncio.run(counted())
+    asyncio.run(started())
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.0011, 0.05, 1800, 1801])
@@ -167,8 +183,8 @@ async def test_a_session_store_that_is_away_does_not_hide_the_rest(tmp_path: Pat
 
 WORKER = """
 import asyncio, sys
-from tests.stores.sessions import an_upload, turns_until
-from tusserver.metrics import SECONDS, Metrics
+from tests.stores.sessions import an_upload
+from tusserver.metrics import Metrics
 from tusserver.stores.memory import MemorySessions
 
 metrics = Metrics()

@@ -8,6 +8,7 @@ it for a moment, in which it does not watch the socket; what is still there afte
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import select
@@ -38,6 +39,16 @@ PAUSE: Final = 1.0
 
 QUIET: Final = 60.0
 """Seconds for which that is not told again."""
+
+
+OF_ONE: Final = frozenset(
+    getattr(errno, name, errno.EAGAIN)
+    for name in (
+        "EAGAIN", "ECONNABORTED", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
+        "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENONET",
+    )
+)  # fmt: skip
+"""Errors that concern one connection: another worker has it, or it has ended already (accept(2))."""
 
 
 class Loop(FastestLoop):
@@ -168,10 +179,8 @@ class Acceptor:
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
         except OSError as error:
-            return self._refused(error)
+            return None if error.errno in OF_ONE else self._refused(error)
         self._shares.add(1)
         connection = Connection(accepted, self._lost)
         task = self._loop.create_task(self._open(connection))
@@ -186,10 +195,13 @@ class Acceptor:
         self._rest(PAUSE, self._watch)
 
     async def _open(self, connection: Connection) -> None:
-        protocol = self._factory()
         try:
+            protocol = self._factory()
             await self._loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
-        except OSError as error:
+        except BaseException as error:
+            connection.close()  # it counts no more, whether the loop has taken it or not
+            if not isinstance(error, OSError):
+                raise
             log.debug("connection not opened: %s", error)
         else:
             if self._closed:  # uvicorn has told those to leave that it knew of

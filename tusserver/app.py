@@ -83,9 +83,7 @@ class TusApp(Starlette):
             if upload_id is not None:
                 scope["app"] = self
                 scope["path_params"] = {"upload_id": upload_id}
-                if self._sweeping is None:
-                    await self.start()
-                return await self._uploads(scope, receive, send)
+                return await self._receive_uploads(scope, receive, send)
         await super().__call__(scope, receive, send)
 
     async def start(self) -> None:
@@ -94,6 +92,7 @@ class TusApp(Starlette):
             return
         async with self._starting:
             if self._sweeping is None:
+                self.metrics.hand_over()  # what an event loop that has ended was about to
                 await self.engine.start()
                 self._sweeping = asyncio.create_task(self.sweeper.run())
                 if self.settings.dashboard:

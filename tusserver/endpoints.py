@@ -102,12 +102,10 @@ class Uploads:
                 return await self._download(exchange, dialect, receive, send)
             response = await self._carry_out(exchange, dialect)
         except Refusal as refusal:
-            response = self._refused(exchange, dialect, refusal)
-        except asyncio.CancelledError:
-            # At the end of the grace period the server cancels what still waits, most likely for a store
-            if not self._engine.draining:
-                raise
-            response = self._refused(exchange, dialect, ShuttingDown())
+            exchange.code = refusal.code
+            response = dialect.refuse(refusal, exchange.request)
+            if refusal.upload is not None:
+                exchange.until = refusal.upload.offset
         except Exception:
             log.exception("request failed", extra={"method": exchange.method, "upload": exchange.upload_id})
             exchange.code = "internal_error"
@@ -154,17 +152,17 @@ class Uploads:
         trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
         if trailers is not None:
             exchange.body.trailer = lambda: dialect.parse_trailers(decoded(trailers))
-        outcome = await self._outcome(command, exchange)
+        try:
+            outcome = await self._outcome(command, exchange)
+        except asyncio.CancelledError:
+            # At the end of the grace period the server cancels what still waits, most likely for a store
+            if self._engine.draining:
+                raise ShuttingDown from None
+            raise
         response = dialect.render(outcome, exchange.request)
         if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
             response = response.with_headers(downloads.representation(outcome.upload, self._inline_types))
         return response
-
-    def _refused(self, exchange: Exchange, dialect: Dialect, refusal: Refusal) -> Response:
-        exchange.code = refusal.code
-        if refusal.upload is not None:
-            exchange.until = refusal.upload.offset
-        return dialect.refuse(refusal, exchange.request)
 
     async def _outcome(self, command: Command, exchange: Exchange) -> Outcome:
         caller = self._caller(exchange)
@@ -216,7 +214,7 @@ class Uploads:
         return Caller(
             method=exchange.method,
             client=exchange.client,
-            headers=exchange.request.fields,
+            headers=dict(exchange.request.fields),
             scope=exchange.scope,
         )
 

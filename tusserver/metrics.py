@@ -119,9 +119,7 @@ class Metrics:
 
     def hand_over(self) -> None:
         """Let what was counted so far show everywhere now."""
-        if self._handing_over is not None:
-            self._handing_over.cancel()
-            self._handing_over = None
+        self._handing_over = None  # if it has not been called yet, it finds nothing or little
         owed, self._owed = self._owed, defaultdict(float)
         for series, amount in owed.items():
             series.inc(amount)

@@ -1,6 +1,7 @@
-"""A small request whose body has arrived whole, carried out in one go: checked against the upload as it is, and then
-written and counted in one transaction of the session store, without a lease, where both stores can do that right here
-(``stores.prompt``).
+"""A small request whose body has arrived whole, carried out in one go: checked against the upload, and then written
+and counted in one transaction of the session store, without a lease, where both stores can do that right here
+(``stores.prompt``). What this process knows of the upload is tried first; the transaction finds out whether that is
+still so.
 
 What comes of it is what a lease, one write and its release would have brought; whatever is less simple (somebody is
 writing or has written meanwhile, a body that is too long, nothing to write) is left to them. A process that is killed

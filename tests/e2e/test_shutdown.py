@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 import requests
 
-from tests.e2e.server import ServerProcess, some_bytes, wait_for
+from tests.e2e.server import ServerProcess, received, some_bytes, wait_for
 from tests.e2e.test_interruptions import in_queue
 
 pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
@@ -36,6 +37,18 @@ def test_stalled_uploads_are_saved_and_answered(start: Callable[..., ServerProce
         assert server.offset(url, timeout=2) == 400_000  # the lease was given back: nobody waits for it
         assert server.patch(url, 400_000, data[400_000:]).status_code == 204
         assert server.stored(url) == data
+
+
+def test_a_download_that_is_cut_off_is_not_answered_twice(start: Callable[..., ServerProcess]) -> None:
+    server = start(shutdown_timeout="1s")
+    size = 32 * MIB  # more than the connection takes up
+    url = server.create(size)
+    assert server.patch(url, 0, bytes(size)).status_code == 204
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
+        raw.sendall(f"GET {url[len(server.origin) :]} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert received(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+        server.terminate(seconds=20)
+    assert "shutting_down" not in server.log.read_text()
 
 
 def test_a_second_server_on_the_port_says_so(start: Callable[..., ServerProcess]) -> None:

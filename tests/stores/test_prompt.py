@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.stores.sessions import BACKENDS, Clock, Pair, an_upload, leased, started
-from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
-from tusserver.protocol.upload import Upload
+from tusserver.protocol.refusals import Refusal, StoreUnavailable, UploadNotFound
+from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.base import Conflict
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.gridfs import GridFsBytes
@@ -53,6 +55,32 @@ async def test_what_is_done_along_is_what_the_store_does_anyway(sessions: Prompt
     known = sessions.known("two")
     assert known is not None and known.same_as(counted)
     assert sessions.known("nobody") is None
+
+
+@contextlib.contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+async def test_what_could_not_be_committed_is_not_known(tmp_path: Path) -> None:
+    """Another process may make the next version, which is another one."""
+    path = tmp_path / "s.db"
+    here, there = SqliteSessions(path, durable=False), SqliteSessions(path)
+    async with started(here), started(there):
+        made = await here.create(an_upload("u", length=9))
+        with no_file_grows_beyond((tmp_path / "s.db-wal").stat().st_size), pytest.raises(Refusal):
+            await here.swap(made, made.advanced(4, now=2.0))
+        known = here.known("u")
+        assert known is not None and known.same_as(made)
+        cancelled = await there.swap(made, made.to(Status.CANCELLED, now=2.0))
+        with pytest.raises(Conflict):
+            await here.swap_along(known, known.advanced(4, now=2.0), lambda: None)
+        assert (await here.get("u")).same_as(cancelled)
 
 
 async def test_what_raises_changes_nothing(sessions: PromptSessions) -> None:

@@ -31,7 +31,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def by_name(headers: Collection[tuple[str, str]]) -> tuple[dict[str, str], frozenset[str]]:
-    """Headers with lower-case names as a ``Request`` has them: its ``fields``, and its ``repeated``."""
+    """Headers with lower-case names as a ``Request`` has them: its ``fields``, and its ``repeated``. (HTTP/2 cuts
+    cookies up: RFC 9113, section 8.2.3.)"""
     fields = dict(headers)
     if len(fields) == len(headers):
         return fields, NOTHING
@@ -39,7 +40,7 @@ def by_name(headers: Collection[tuple[str, str]]) -> tuple[dict[str, str], froze
     for name, value in headers:
         lines.setdefault(name, []).append(value)
     repeated = frozenset(name for name, values in lines.items() if len(values) > 1)
-    return {name: ", ".join(values) for name, values in lines.items()}, repeated
+    return {name: ("; " if name == "cookie" else ", ").join(values) for name, values in lines.items()}, repeated
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -23,7 +23,8 @@ from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.prompt import Put
 from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, update
 
-Change = Callable[[sqlite3.Connection], Upload]
+Change = Callable[[sqlite3.Connection], tuple[str, Upload]]
+"""What makes a change; it returns what is stored then, as its document says it and as a value."""
 
 KNOWN: Final = 512
 """Documents that are remembered at the most."""
@@ -60,7 +61,7 @@ class SqliteSessions:
 
     async def create(self, upload: Upload) -> Upload:
         """See ``SessionStore``."""
-        return await self._database.write(self._creation(upload))
+        return self._known.note(*await self._database.write(self._creation(upload)))
 
     async def get(self, upload_id: str) -> Upload:
         """See ``SessionStore``."""
@@ -69,7 +70,7 @@ class SqliteSessions:
 
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
-        return await self._database.write(self._replacement(old, new))
+        return self._known.note(*await self._database.write(self._replacement(old, new)))
 
     def known(self, upload_id: str) -> Upload | None:
         """See ``PromptSessions``."""
@@ -77,11 +78,13 @@ class SqliteSessions:
 
     async def create_along(self, upload: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
-        return await self._database.at_once(self._creation(upload, put))
+        stored = await self._database.at_once(self._creation(upload, put))
+        return None if stored is None else self._known.note(*stored)
 
     async def swap_along(self, old: Upload, new: Upload, put: Put) -> Upload | None:
         """See ``PromptSessions``."""
-        return await self._database.at_once(self._replacement(old, new, put))
+        stored = await self._database.at_once(self._replacement(old, new, put))
+        return None if stored is None else self._known.note(*stored)
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -158,14 +161,14 @@ class SqliteSessions:
 
     def _creation(self, upload: Upload, put: Put = lambda: None) -> Change:
         if upload.lease is None:
-            return _creation(upload, self._known, self._clock(), put)
+            return _creation(upload, self._clock(), put)
         # A lease runs from when it is stored, however long that has to wait
-        return lambda connection: _creation(upload, self._known, self._clock(), put)(connection)
+        return lambda connection: _creation(upload, self._clock(), put)(connection)
 
     def _replacement(self, old: Upload, new: Upload, put: Put = lambda: None) -> Change:
         if new.lease is None:
-            return _replacement(old, new, self._known, self._clock(), put)
-        return lambda connection: _replacement(old, new, self._known, self._clock(), put)(connection)
+            return _replacement(old, new, self._clock(), put)
+        return lambda connection: _replacement(old, new, self._clock(), put)(connection)
 
 
 class Known:
@@ -185,48 +188,46 @@ class Known:
         said = self._said.get(upload_id)
         if said is not None and said[0] == document:
             return replace(said[1], as_of=now)
-        upload = from_text(document, now)
-        self.note(document, upload)
-        return upload
+        return self.note(document, from_text(document, now))
 
-    def note(self, document: str, upload: Upload) -> None:
-        """The document describes this upload."""
+    def note(self, document: str, upload: Upload) -> Upload:
+        """The document describes this upload, and has been committed: what has not may be said by another one, of
+        another upload with the same version."""
         if len(document) <= SHORT:
-            if len(self._said) >= KNOWN:  # the loop and the thread may both be here: then there is one more
+            if len(self._said) >= KNOWN:
                 self._said.clear()
             self._said[upload.id] = (document, upload)
+        return upload
 
 
-def _creation(upload: Upload, known: Known, now: float, put: Put) -> Change:
+def _creation(upload: Upload, now: float, put: Put) -> Change:
     """What makes the upload. All but the statement is done here already, while nobody has to wait for it."""
     stored = as_stored(upload, version=1, now=now)
     document = to_text(stored)
     values = row(stored, document)
 
-    def work(connection: sqlite3.Connection) -> Upload:
+    def work(connection: sqlite3.Connection) -> tuple[str, Upload]:
         if connection.execute(INSERT, values).rowcount == 0:
             raise Conflict(upload.id)
         put()
-        known.note(document, stored)
-        return stored
+        return document, stored
 
     return work
 
 
-def _replacement(old: Upload, new: Upload, known: Known, now: float, put: Put) -> Change:
+def _replacement(old: Upload, new: Upload, now: float, put: Put) -> Change:
     """What puts the one in the other's place, prepared likewise."""
     stored = as_stored(new if new.id == old.id else new.named(old.id), version=old.version + 1, now=now)
     document = to_text(stored)
     statement, values = update(old, stored, document)
 
-    def work(connection: sqlite3.Connection) -> Upload:
+    def work(connection: sqlite3.Connection) -> tuple[str, Upload]:
         if connection.execute(statement, values).rowcount == 0:
             if connection.execute(LOOK_UP, (old.id,)).fetchone() is None:
                 raise UploadNotFound
             raise Conflict(old.id)
         put()
-        known.note(document, stored)
-        return stored
+        return document, stored
 
     return work
 
