@@ -60,13 +60,15 @@ class Receiver:
         """Receive the body under the hold, and count what arrived however it ends. The lease is given back."""
         counts = not command.body.verified
         intake = await self.begin(hold, counts=counts, caller=caller)
+        begun = intake.flushed
         ending: BaseException | None = None
         try:
             await intake.receive(body, command, ALGORITHMS)
         except BaseException as raised:
             ending = raised
         keep = ending is None or counts
-        self._metrics.received(intake.writer.position - hold.upload.offset)
+        # what a disk that hangs has been given may have been counted before it is told here
+        self._metrics.received(max(intake.writer.position, intake.flushed) - begun)
         why = ending.code if isinstance(ending, Refusal) else None
         settling = self.settle(intake, keep=keep, length=command.length if keep else None, caller=caller, why=why)
         upload = await self._given_back(hold, settling)

@@ -22,12 +22,12 @@ pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
 MIB = 1024 * 1024
 
 
-def arrived(server: ServerProcess, sent: int) -> bool:
-    """Whether the server has taken this many body bytes off the connection so far."""
+def figure(server: ServerProcess, name: str) -> float:
+    """What ``/metrics`` says, without labels."""
     for line in requests.get(f"{server.origin}/metrics", timeout=5).text.splitlines():
-        if line.startswith("tusserver_bodies_in_progress "):
-            return float(line.split()[1]) >= sent
-    raise AssertionError("no gauge")
+        if line.startswith(f"tusserver_{name} "):
+            return float(line.split()[1])
+    raise AssertionError(f"no {name}")
 
 
 def reset(raw: socket.socket) -> None:
@@ -57,6 +57,18 @@ def test_what_arrived_before_a_fin_is_kept(server: ServerProcess, size: int) -> 
     assert server.offset(url, timeout=2) == size or wait_for(lambda: server.offset(url) == size, 2)
     assert server.patch(url, size, data[size:]).status_code == 204
     assert server.stored(url) == data
+
+
+def test_each_byte_that_arrives_is_in_the_figures_once(start: Callable[..., ServerProcess]) -> None:
+    """Also those that were counted before the rest came."""
+    server = start(progress_every="100ms")
+    url = server.create(MIB)
+    raw = server.opened_patch(url, 0, MIB)
+    raw.sendall(bytes(MIB // 2))
+    wait_for(lambda: figure(server, "offset_commits_total") > 0, what="half of it to be counted")
+    raw.sendall(bytes(MIB // 2))
+    assert received(raw, b"\r\n\r\n").startswith(b"HTTP/1.1 204")
+    assert figure(server, "received_bytes_total") == MIB
 
 
 @pytest.mark.requirement("CORE-38", "CORE-41")
@@ -111,7 +123,7 @@ def test_a_patch_takes_over_from_a_silent_one(server: ServerProcess) -> None:
     data = some_bytes(MIB)
     url = server.create(len(data))
     hung = server.opened_patch(url, 0, len(data))
-    wait_for(lambda: arrived(server, 1))
+    wait_for(lambda: figure(server, "bodies_in_progress") >= 1)
     assert server.patch(url, 0, data).status_code == 204
     assert hung.recv(65536).startswith(b"HTTP/1.1 409")
     assert server.stored(url) == data
@@ -122,7 +134,7 @@ def test_a_late_patch_does_not_disturb_one_that_is_ahead(server: ServerProcess) 
     url = server.create(len(data))
     first = server.opened_patch(url, 0, len(data))
     first.sendall(data[:500_000])
-    wait_for(lambda: arrived(server, 1))
+    wait_for(lambda: figure(server, "bodies_in_progress") >= 1)
     time.sleep(0.1)
     refused = server.patch(url, 0, data)
     assert refused.status_code == 409
