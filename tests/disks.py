@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.server import wait_for
+from tests.e2e.server import freeze, wait_for
 
 ROOT: Final = Path(__file__).parent.parent
 NO_FUSE: Final = (
@@ -52,7 +52,7 @@ class Disk:
 
     def hang(self) -> None:
         """Answer nothing any more."""
-        self._process.send_signal(signal.SIGSTOP)
+        freeze(self._process.pid)
 
     def release(self) -> None:
         """Go on, and be quick and well."""

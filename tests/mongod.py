@@ -23,7 +23,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from tests.e2e.server import free_port, wait_for
+from tests.e2e.server import free_port, freeze, wait_for
 
 SMALL = (
     "--oplogSize", "64",
@@ -119,7 +119,10 @@ class Node:
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        if number == signal.SIGSTOP:
+            freeze(self._process.pid)
+        else:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """kill -9."""

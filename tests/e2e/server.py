@@ -37,6 +37,17 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "t
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def freeze(pid: int) -> None:
+    """SIGSTOP, and wait until no thread of the process runs any more, which may be later."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stands() -> bool:
+        states = [each.read_text().rpartition(")")[2].split()[0] for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return set(states) <= {"T", "t"}
+
+    wait_for(stands, what="the process to stand still")
+
+
 def received(raw: socket.socket, marker: bytes = b"}") -> bytes:
     """What a connection says until the marker has come, which may be in a later segment than the head; by default the
     end of a JSON body."""

@@ -16,7 +16,7 @@ import requests
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 
-from tests.e2e.server import TUS, ServerProcess, some_bytes, wait_for
+from tests.e2e.server import TUS, ServerProcess, freeze, some_bytes, wait_for
 from tests.mongod import ReplicaSet, replica_set, shared_replica_set
 from tests.serving import serving
 from tusserver import Settings, create_app
@@ -143,7 +143,7 @@ def test_a_pod_that_was_paused_finds_itself_fenced(pod: Starter, database: str) 
     raw = hung(a, url, 0, MIB)
     counted(database, url, MIB)
     assert a.process is not None
-    a.process.send_signal(signal.SIGSTOP)
+    freeze(a.pid)
     other = bytes(len(DATA) - MIB)
     raw.sendall(other[: MIB // 4])  # what it will find on its connection when it wakes up, and write
     started = time.monotonic()
@@ -281,7 +281,7 @@ def test_whoever_waits_is_told_when_its_server_ends(pod: Starter, database: str)
     hung(a, url, 0, MIB)
     counted(database, url, MIB)
     assert a.process is not None
-    a.process.send_signal(signal.SIGSTOP)
+    freeze(a.pid)
     with ThreadPoolExecutor(1) as pool:
         head = pool.submit(b.head, at(b, url), 30)
         wait_for(lambda: _contested(database, url), what="the HEAD to wait for the lease")

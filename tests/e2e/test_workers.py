@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.server import ServerProcess, received, wait_for
+from tests.e2e.server import ServerProcess, freeze, received, wait_for
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: media.example\r\n\r\n"
 
@@ -150,7 +150,7 @@ def test_a_client_that_comes_before_the_workers_is_answered(
 
 def test_a_worker_that_hangs_leaves_its_connections_to_the_other(clients: Clients) -> None:
     hung, _ = clients.ready()
-    os.kill(hung, signal.SIGSTOP)
+    freeze(hung)
     try:
         for _ in range(16):
             assert answered(clients.connect())
@@ -171,7 +171,7 @@ def test_connections_while_a_worker_is_replaced(clients: Clients) -> None:
 
 def test_what_is_queued_when_a_worker_stops_goes_to_the_other(clients: Clients) -> None:
     leaving, hung = clients.ready()
-    os.kill(hung, signal.SIGSTOP)
+    freeze(hung)
     try:
         os.kill(leaving, signal.SIGTERM)
         wait_for(lambda: not Path(f"/proc/{leaving}/fd").exists() or not sockets_of(leaving), what="it to stop")
@@ -202,7 +202,7 @@ def test_over_tls(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
 
 def test_a_worker_without_descriptors_takes_connections_again_when_it_has_some(clients: Clients) -> None:
     short, other = clients.ready()
-    os.kill(other, signal.SIGSTOP)
+    freeze(other)
     usual = resource.prlimit(short, resource.RLIMIT_NOFILE)
     try:
         in_use = {int(each.name) for each in Path(f"/proc/{short}/fd").iterdir()}
