@@ -16,7 +16,8 @@ import requests
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 
-from tests.e2e.server import TUS, ServerProcess, freeze, some_bytes, wait_for
+from tests.e2e.server import TUS, ServerProcess, freeze, received, some_bytes, wait_for
+from tests.e2e.test_interruptions import in_queue
 from tests.mongod import ReplicaSet, replica_set, shared_replica_set
 from tests.serving import serving
 from tusserver import Settings, create_app
@@ -302,11 +303,11 @@ def test_a_server_ends_in_time_although_mongodb_does_not_answer(start: Starter, 
     url = pod.create(5)
     (node,) = alone.nodes
     node.signal(signal.SIGSTOP)
-    with ThreadPoolExecutor(1) as pool:
-        head = pool.submit(pod.head, url, 30)
-        wait_for(lambda: requests.get(f"{pod.origin}/healthz", timeout=10).ok)
+    with socket.create_connection(("127.0.0.1", pod.port), timeout=30) as head:
+        head.sendall(f"HEAD {url[len(pod.origin) :]} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\n\r\n".encode())
+        wait_for(lambda: in_queue(head) == 0 and requests.get(f"{pod.origin}/healthz", timeout=10).ok)
         assert pod.terminate(seconds=30) < 15
-        assert head.result().status_code == 423
+        assert received(head, b"\r\n\r\n").startswith(b"HTTP/1.1 423")
     node.signal(signal.SIGCONT)
     assert "Traceback" not in pod.log.read_text(), pod.log.read_text()
 
