@@ -71,10 +71,11 @@ def test_a_slot_is_free_again_as_soon_as_its_process_has_ended(tmp_path: Path) -
     path = tmp_path / "connections"
     make(path, 1)
     program = (
-        "import pathlib, sys, time; from tusserver.shares import claim;"
-        "mine = claim(pathlib.Path(sys.argv[1])); mine.enter(1); mine.add(3); print('here', flush=True); time.sleep(60)"
+        "import pathlib, sys; from tusserver.shares import claim;"
+        "mine = claim(pathlib.Path(sys.argv[1])); mine.enter(1); mine.add(3); print('here', flush=True);"
+        "sys.stdin.read()"
     )
-    other = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    other = subprocess.Popen([sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with other:
         assert other.stdout is not None and other.stdout.readline() == b"here\n"
         shown = path.read_bytes()

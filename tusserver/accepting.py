@@ -41,7 +41,7 @@ QUIET: Final = 60.0
 """Seconds for which that is not told again."""
 
 
-OF_ONE: Final = frozenset(
+TRANSIENT: Final = frozenset(
     getattr(errno, name, errno.EAGAIN)
     for name in (
         "EAGAIN", "ECONNABORTED", "EPERM", "EPROTO", "ENOPROTOOPT", "EOPNOTSUPP",
@@ -180,7 +180,7 @@ class Acceptor:
         try:
             accepted, _ = self._listener.accept()
         except OSError as error:
-            return None if error.errno in OF_ONE else self._refused(error)
+            return None if error.errno in TRANSIENT else self._refused(error)
         self._shares.add(1)
         connection = Connection(accepted, self._lost)
         task = self._loop.create_task(self._open(connection))
@@ -198,11 +198,12 @@ class Acceptor:
         try:
             protocol = self._factory()
             await self._loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._tls)
-        except BaseException as error:
+        except OSError as error:
             connection.close()  # it counts no more, whether the loop has taken it or not
-            if not isinstance(error, OSError):
-                raise
             log.debug("connection not opened: %s", error)
+        except BaseException:
+            connection.close()
+            raise
         else:
             if self._closed:  # uvicorn has told those to leave that it knew of
                 protocol.shutdown()

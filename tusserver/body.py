@@ -94,15 +94,12 @@ class RequestBody:
         receive: Receive,
         *,
         idle_timeout: float,
-        trailer: Callable[[], Checksum] | None = None,
         direct: Direct | None = None,
     ) -> None:
         self._receive = receive
         self._direct = direct
         self._idle_timeout = idle_timeout
         self._blocks: list[bytes] = []
-        if trailer is not None:
-            self.trailer = trailer
 
     def whole(self, most: int) -> bytes | None:
         """The body, where it has arrived whole and has ``most`` bytes at the most; it can still be read as before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -94,10 +95,6 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
 
 
 def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    if any([job.writes for job in batch]):
-        with transaction(connection):
-            for job in batch:
-                job.carry_out(connection)
-    else:
+    with transaction(connection) if any([job.writes for job in batch]) else nullcontext():
         for job in batch:
             job.carry_out(connection)
