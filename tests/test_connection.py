@@ -1,21 +1,27 @@
-"""Which protocol class speaks HTTP, by the uvicorn that is there; and answers that go out in one go."""
+"""A connection of ``tusserver serve``: which class that is, by the uvicorn that is there; and requests that come in
+unusual ways."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+import contextlib
+import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
+from tests.e2e.server import wait_for
+from tests.http.wire import Wire
 from tests.serving import serving
-from tusserver import connection
-from tusserver.connection import PlainProtocol, UploadProtocol, protocol
-from tusserver.exchange import Headers, on_the_wire, sent_whole
+from tusserver import connection, patience, server
+from tusserver.connection import PlainProtocol, UploadProtocol
+from tusserver.server import protocol
 
 
 def test_ours_where_uvicorn_is_the_known_one() -> None:
@@ -23,107 +29,269 @@ def test_ours_where_uvicorn_is_the_known_one() -> None:
     assert protocol(False) is PlainProtocol
 
 
-class OtherCycle:
-    """A request of a uvicorn to come, which is made of other things."""
+class OtherState:
+    """What the connections of a uvicorn to come share, which is kept otherwise."""
 
-    def __init__(self, scope: object, stream: object) -> None:
-        self.body, self.more_body, self.waiting_for_100_continue = b"", True, False
+    def __init__(self) -> None:
+        self.total_requests, self.connections = 0, [None]
 
 
 class OtherConnection(asyncio.Protocol):
     """A connection of a uvicorn to come."""
 
 
-@pytest.mark.parametrize(
-    ("name", "other"), [("RequestResponseCycle", OtherCycle), ("HttpToolsProtocol", OtherConnection)]
-)
+@pytest.mark.parametrize(("name", "other"), [("ServerState", OtherState), ("HttpToolsProtocol", OtherConnection)])
 def test_uvicorns_own_where_it_is_not(
     name: str, other: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert {"RequestResponseCycle": RequestResponseCycle, "HttpToolsProtocol": HttpToolsProtocol}[name] is not other
-    monkeypatch.setattr(connection, name, other)
+    assert {"ServerState": ServerState, "HttpToolsProtocol": HttpToolsProtocol}[name] is not other
+    monkeypatch.setattr(server, name, other)
     assert protocol(True) == "auto"
     assert "Install the uvicorn that tusserver asks for" in caplog.text
 
 
-# Answers in one go: on the wire they are what two ASGI messages would have made of them
+class Echo:
+    """An application that answers with the method, the path and the body of each request, once it may: ``go`` is asked
+    for by the path ``/wait``. ``asked``: the paths so far. ``gone``: those whose client had gone by the end."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.gone: list[str] = []
+        self.go = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["path"]
+        self.asked.append(path)
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        gone = message["type"] == "http.disconnect"
+        while path == "/wait" and not (self.go or gone):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    gone = (await receive())["type"] == "http.disconnect"
+        if gone:
+            self.gone.append(path)
+        answer = b"%b %b %b" % (scope["method"].encode(), path.encode(), body)
+        headers = [(b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
 
-async def answering(scope: Any, receive: Any, send: Any) -> None:
-    """Answers as the path says: ``/<whole or messages>/<status>``."""
-    _, how, status = scope["path"].split("/")
-    headers: Headers = [("Tus-Resumable", "1.0.0"), ("Upload-Metadata", "name \xe9")]
-    body = b"" if status == "204" else b"an answer"
-    if status != "204" and scope["method"] != "HEAD":
-        headers = [*headers, ("Content-Length", str(len(body)))]
-    if how == "whole":
-        assert sent_whole(send, int(status), headers, body)
-        assert not sent_whole(send, 200, [], b""), "an answer to what has been answered"
-        return
-    await send({"type": "http.response.start", "status": int(status), "headers": on_the_wire(headers)})
-    await send({"type": "http.response.body", "body": body})
+@pytest.fixture
+def echo() -> Echo:
+    return Echo()
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving(answering, lifespan=False, http=UploadProtocol) as url:
+@pytest.fixture
+def url(echo: Echo) -> Iterator[str]:
+    with serving(echo, lifespan=False, http=UploadProtocol) as url:
         yield url
 
 
-def said(url: str, requests: str) -> bytes:
-    """What is on the wire until the server hangs up, but for the date."""
-    where = urlsplit(url)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
-        raw.sendall(requests.encode())
-        answer = b""
-        while block := raw.recv(65536):
-            answer += block
-    return re.sub(rb"date: [^\r]*", b"date: then", answer)
+@pytest.fixture
+def wire(url: str) -> Iterator[Wire]:
+    with contextlib.closing(Wire(urlsplit(url).port or 0)) as wire:
+        yield wire
+
+
+def get(path: str) -> str:
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+# Another protocol that a client would rather speak
+
+UPGRADE = (
+    "Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+)
 
 
 @pytest.mark.parametrize(
-    "requests",
+    ("framing", "body"),
     [
-        "GET /{}/200 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "HEAD /{}/200 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-        "PATCH /{}/204 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc",
-        "GET /{}/404 HTTP/1.0\r\n\r\n",
-        "POST /{}/201 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        "HEAD /{}/200 HTTP/1.1\r\nHost: x\r\n\r\nGET /{}/200 HTTP/1.1\r\nHost: x\r\n\r\n"
-        "GET /{}/503 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        ("Content-Length: 5\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked\r\nTrailer: X\r\n", "5\r\nhello\r\n0\r\nX: y\r\n\r\n"),
     ],
-    ids=["body", "head", "no content", "1.0", "expect", "pipelined"],
 )
-def test_an_answer_in_one_go_is_the_same_on_the_wire(url: str, requests: str) -> None:
-    whole = said(url, requests.replace("{}", "whole"))
-    assert whole == said(url, requests.replace("{}", "messages"))
-    assert whole.count(b"HTTP/1.1 ") == requests.count(" HTTP/1.")
-    assert b"upload-metadata: name \xe9\r\n" in whole
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(
+    echo: Echo, wire: Wire, framing: str, body: str, at_once: bool
+) -> None:
+    """RFC 9110 section 7.8: a server may ignore Upgrade. What follows the head is then the body."""
+    head = f"PATCH /a HTTP/1.1\r\n{UPGRADE}{framing}\r\n"
+    wire.send(head)
+    if not at_once:
+        wait_for(lambda: bool(echo.asked), what="the head to arrive")
+    wire.send(body, get("/b"))
+    assert wire.read().body == b"PATCH /a hello"
+    assert wire.read().body == b"GET /b "
 
 
-@pytest.mark.parametrize("value", ["a\r\nset-cookie: x", "a\nb", "a\rb", "a\0b"])
-def test_a_value_that_would_end_its_line_is_not_sent(value: str) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [("Tus-Resumable", "1.0.0"), ("Upload-Metadata", value)]
-        assert not sent_whole(send, 200, headers, b"")
-        await send({"type": "http.response.start", "status": 200, "headers": on_the_wire(headers)})
-
-    with serving(app, lifespan=False, http=UploadProtocol) as url:
-        answer = said(url, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert b"set-cookie" not in answer and b"1.0.0" not in answer
+def test_a_body_behind_such_a_head_is_no_request(echo: Echo, wire: Wire) -> None:
+    inner = get("/smuggled")
+    wire.send(f"POST /a HTTP/1.1\r\n{UPGRADE}Content-Length: {len(inner)}\r\n\r\n")
+    wait_for(lambda: bool(echo.asked), what="the head to arrive")
+    wire.send(inner)
+    assert wire.read().body == f"POST /a {inner}".encode()
+    assert echo.asked == ["/a"]
 
 
-def test_who_wraps_send_sees_every_answer() -> None:
-    seen: list[str] = []
+def test_many_such_requests_at_once(wire: Wire) -> None:
+    wire.send(f"GET /a HTTP/1.1\r\n{UPGRADE}\r\n" * 500, get("/b"))
+    assert [wire.read().body for _ in range(501)] == [b"GET /a "] * 500 + [b"GET /b "]
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        async def wrapped(message: Any) -> None:
-            seen.append(message["type"])
-            await send(message)
 
-        assert not sent_whole(wrapped, 200, [], b"")
-        await answering({**scope, "path": "/messages/200"}, receive, wrapped)
+# Requests that do not wait for the answer to the one before
 
-    with serving(app, lifespan=False, http=UploadProtocol) as url:
-        assert b"an answer" in said(url, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert seen == ["http.response.start", "http.response.body"]
+
+def test_they_are_answered_one_after_the_other(echo: Echo, wire: Wire) -> None:
+    wire.send(get("/wait"), get("/a"), "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
+    wait_for(lambda: echo.asked == ["/wait"], what="the first to be asked")
+    assert wire.silent()
+    assert echo.asked == ["/wait"]
+    echo.go = True
+    assert [wire.read().body for _ in range(3)] == [b"GET /wait ", b"GET /a ", b"POST /b abc"]
+
+
+def test_not_too_many_of_them_are_read(echo: Echo, wire: Wire) -> None:
+    """Else a client that never waits would fill the memory."""
+    some = f"GET /a HTTP/1.1\r\nHost: x\r\nX: {'x' * 8000}\r\n\r\n".encode()
+    wire.send(get("/wait"))
+    wire.raw.settimeout(1)
+    sent = 0
+    with pytest.raises(TimeoutError):
+        while sent < 64 * 1024 * 1024:  # several times what the kernel keeps
+            sent += wire.raw.send(some[sent % len(some) :])
+    assert echo.asked == ["/wait"]
+    wire.raw.settimeout(10)
+    echo.go = True
+    assert wire.read().body == b"GET /wait "
+    assert {wire.read().body for _ in range(sent // len(some))} == {b"GET /a "}
+
+
+def test_who_waits_is_told_that_the_client_has_gone_whatever_came_behind(echo: Echo, wire: Wire) -> None:
+    wire.send(get("/wait"), "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+    wait_for(lambda: echo.asked == ["/wait"], what="the first to be asked")
+    wire.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wire.close()
+    wait_for(lambda: echo.gone == ["/wait"], what="the first to hear of it")
+    assert echo.asked == ["/wait"]
+
+
+def test_what_comes_behind_the_last_is_not_answered(echo: Echo, wire: Wire) -> None:
+    wire.send("GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", get("/b"))
+    assert wire.read().body == b"GET /a "
+    assert wire.ended()
+    assert echo.asked == ["/a"]
+
+
+# What is no HTTP, or not in time
+
+
+def test_nonsense_is_told_in_json(wire: Wire) -> None:
+    wire.send("nonsense\r\n\r\n")
+    answer = wire.read()
+    assert answer.status == 400 and answer.headers["connection"] == "close"
+    assert json.loads(answer.body)["error"] == "bad_request"
+    assert wire.ended()
+
+
+@pytest.mark.parametrize("nonsense", ["nonsense\r\n\r\n", "X: y" * connection.MAX_HEAD])
+def test_requests_before_nonsense_are_answered(echo: Echo, wire: Wire, nonsense: str) -> None:
+    wire.send(get("/wait"), get("/a"), nonsense)
+    wait_for(lambda: echo.asked == ["/wait"], what="the first to be asked")
+    assert wire.silent()
+    echo.go = True
+    assert [wire.read().body for _ in range(2)] == [b"GET /wait ", b"GET /a "]
+    assert wire.ended()
+
+
+def test_a_body_that_breaks_off_in_nonsense_is_told_to_the_application(echo: Echo, wire: Wire) -> None:
+    wire.send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    wait_for(lambda: echo.asked == ["/a"], what="the head to arrive")
+    wire.send("nonsense\r\n")
+    assert wire.read().status == 400
+    wait_for(lambda: echo.gone == ["/a"], what="the application to hear of it")
+
+
+def test_a_head_that_breaks_off_is_told_of_in_time(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", 0.2)
+    port = urlsplit(url).port or 0
+    for begun in ("", "GET / HT", get("/a") + "GET / HTTP/1.1\r\nX: "):
+        with contextlib.closing(Wire(port)) as wire:
+            wire.send(begun)
+            if begun.startswith(get("/a")):
+                assert wire.read().body == b"GET /a "
+            answer = wire.read()
+            assert answer.status == 408 and json.loads(answer.body)["error"] == "headers_timeout"
+            assert wire.ended()
+
+
+# Connections that nobody uses
+
+
+class Idle:
+    """A connection that is to be closed when it has been idle for 0.2 seconds. ``ended``: when it was."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.ended = self.loop.create_future()
+        self.waits = patience.Patience(
+            self.loop, keep_alive=0.2, late=lambda: None, idle=lambda: self.ended.set_result(self.loop.time())
+        )
+
+    async def pass_by(self, seconds: float) -> bool:
+        """Whether it is still open after so many seconds."""
+        done, _ = await asyncio.wait({self.ended}, timeout=seconds)
+        return not done
+
+
+@pytest.mark.anyio
+async def test_an_idle_connection_is_closed_after_a_while() -> None:
+    idle = Idle()
+    began = idle.loop.time()
+    idle.waits.rest()
+    assert not await idle.pass_by(20)
+    assert idle.ended.result() - began >= 0.2
+
+
+@pytest.mark.anyio
+async def test_the_while_begins_with_the_last_answer() -> None:
+    idle = Idle()
+    for _ in range(5):
+        last = idle.loop.time()
+        idle.waits.rest()
+        await idle.pass_by(0.08)
+    assert not await idle.pass_by(20)
+    assert idle.ended.result() - last >= 0.2
+
+
+@pytest.mark.anyio
+async def test_a_connection_at_work_is_not_idle() -> None:
+    idle = Idle()
+    idle.waits.rest()
+    idle.waits.head_begun()
+    assert await idle.pass_by(0.5)
+    idle.waits.rest()
+    assert not await idle.pass_by(20)
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_for_a_connection_that_has_ended() -> None:
+    idle = Idle()
+    idle.waits.rest()
+    idle.waits.end()
+    assert await idle.pass_by(0.5)
+
+
+def test_line_ends_between_requests_keep_no_connection(url: str) -> None:
+    """RFC 9112 section 2.2 lets them pass; they are nothing that a server would wait for."""
+    began = time.monotonic()
+    with contextlib.closing(Wire(urlsplit(url).port or 0)) as wire:
+        wire.send(get("/a"))
+        assert wire.read().body == b"GET /a "
+        wire.send("\r\n")
+        assert wire.ended()
+    assert time.monotonic() - began >= 1

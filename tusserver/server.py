@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import functools
 import gc
+import inspect
 import logging
 import os
 import signal
@@ -17,11 +18,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
 from tusserver.accepting import loop
 from tusserver.app import TusApp, build_engine, create_app
-from tusserver.connection import protocol
+from tusserver.connection import PlainProtocol, UploadProtocol
 from tusserver.listening import BACKLOG, CannotServe, listening
 from tusserver.logs import configure, lean, log_config
 from tusserver.protocol.refusals import Refusal
@@ -84,6 +87,28 @@ def serve(settings: Settings) -> int:
         finally:
             log.info("stopped; uploads that were being received can be continued")
     return 0
+
+
+def protocol(direct: bool) -> type[asyncio.Protocol] | str:
+    """What uvicorn is to speak HTTP with: ours, unless this uvicorn is built differently, and then its own."""
+    if not _is_known(HttpToolsProtocol, ServerState):
+        log.warning(
+            "uvicorn %s is built in another way than tusserver knows; uploads work, but slower, and a shutdown waits "
+            "for them. Install the uvicorn that tusserver asks for.",
+            uvicorn.__version__,
+        )
+        return "auto"
+    return UploadProtocol if direct else PlainProtocol
+
+
+def _is_known(connection: type, state: type) -> bool:
+    """Whether a protocol class is given what ours leans on."""
+    given = inspect.signature(connection).parameters.keys()
+    shared = vars(state())
+    return {"config", "server_state", "app_state", "_loop"} <= given and all(
+        isinstance(shared.get(name), kind)
+        for name, kind in {"total_requests": int, "connections": set, "tasks": set, "default_headers": list}.items()
+    )
 
 
 def _application(settings: Settings) -> TusApp:

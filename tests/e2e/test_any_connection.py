@@ -102,6 +102,17 @@ def with_permission(wire: Wire, model: Model, chance: random.Random) -> None:
     model.low = model.high = len(model.data)
 
 
+def beside_another_protocol(wire: Wire, model: Model, chance: random.Random) -> None:
+    """A client that would rather speak HTTP/2, and asks for it with the body."""
+    size = chance.randint(1, len(model.rest))
+    wire.send(model.head("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAM", size=size))
+    send_in_pieces(wire, model.rest[:size], chance)
+    wire.send(f"HEAD {model.url} HTTP/1.1\r\n{HEAD}\r\n")
+    assert wire.read().status == 204
+    model.low = model.high = model.low + size
+    assert wire.read(head_only=True).headers["upload-offset"] == str(model.low)
+
+
 def begun(wire: Wire, model: Model, chance: random.Random) -> int:
     """A body that breaks off; how much of it has been sent, and has arrived."""
     size = chance.randrange(len(model.rest))
@@ -157,7 +168,16 @@ def followed_by_nonsense(wire: Wire, model: Model, chance: random.Random) -> Non
     assert wire.ended()
 
 
-DEEDS: list[Deed] = [whole, in_chunks, with_permission, cut, too_long, at_another_offset, followed_by_nonsense]
+DEEDS: list[Deed] = [
+    whole,
+    in_chunks,
+    with_permission,
+    beside_another_protocol,
+    cut,
+    too_long,
+    at_another_offset,
+    followed_by_nonsense,
+]
 BELOW_TLS: list[Deed] = [half_closed, broken]
 
 

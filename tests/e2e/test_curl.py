@@ -76,6 +76,19 @@ def test_an_upload_with_expect(server: ServerProcess, tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("CORE-36")
+@pytest.mark.parametrize("size", [5, 5 * MIB + 7])
+def test_a_client_that_would_rather_speak_http_2(server: ServerProcess, tmp_path: Path, size: int) -> None:
+    """It asks for that with the upload itself, as Java's HttpClient does too, and goes on in HTTP/1.1."""
+    path = source(tmp_path, size)
+    url = created(server, size)
+    answer = patch(url, 0, "--http2", "-T", str(path))
+    assert (answer.code, answer.status) == (0, 204)
+    assert "> Upgrade: h2c" in answer.talk
+    assert answer.header("Upload-Offset") == str(size)
+    assert_same(server, url, path)
+
+
+@pytest.mark.requirement("CORE-36")
 def test_a_body_of_unannounced_size(server: ServerProcess, tmp_path: Path) -> None:
     path = source(tmp_path, 3 * MIB + 7)
     url = created(server, 3 * MIB + 7)

@@ -1,0 +1,151 @@
+"""Requests as they come on a connection of HTTP/1.1: heads, bodies and trailers, read by httptools."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import httptools
+
+MAX_TRAILERS: Final = 8 * 1024
+FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+
+class NotHttp(Exception):
+    """What has arrived is no request."""
+
+
+class TrailersTooLarge(Exception):
+    """More than MAX_TRAILERS bytes of them."""
+
+
+class Listener(Protocol):
+    """Who is told of requests."""
+
+    def on_head(self) -> None:
+        """A head has come whole."""
+        ...
+
+    def on_body(self, block: bytes) -> None:
+        """A part of the body that belongs to the last head."""
+        ...
+
+    def on_end(self) -> None:
+        """That body has come whole, with its trailers."""
+        ...
+
+
+class Parser:
+    """``headers`` of the last head, names in lower case. ``trailers`` that come behind its body are added to this list.
+    ``head``: bytes that have been fed since a head began which has not come whole; None where there is none."""
+
+    trailers: list[tuple[bytes, bytes]] | None = None
+    head: int | None = None
+    _asks_for_other = False
+
+    def __init__(self, listener: Listener) -> None:
+        self._on_head = listener.on_head
+        self._on_end = listener.on_end
+        self.on_body = listener.on_body
+        self.renew()
+
+    def renew(self) -> None:
+        """Go on with a new request; what was left of the last one has been taken otherwise."""
+        self._requests = httptools.HttpRequestParser(self)
+        # who sends several requests at once may say early that one of them is the last
+        self._requests.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def close(self) -> None:
+        """No more will come. All of these hold on to each other."""
+        del self._requests, self._on_head, self._on_end, self.on_body
+
+    def feed(self, data: bytes) -> None:
+        """Bytes have arrived. Raises NotHttp, TrailersTooLarge, and what the listener raises."""
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                rest = self._feed(rest)
+        except httptools.HttpParserError as error:
+            told = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
+            if told is None or isinstance(told, httptools.HttpParserError):
+                raise NotHttp(str(error)) from error
+            raise told from None
+        if self.head is not None:
+            self.head += len(data)
+
+    # Of the last head
+
+    @property
+    def method(self) -> str:
+        """As it was sent."""
+        return self._requests.get_method().decode("ascii")
+
+    @property
+    def version(self) -> str:
+        """Of HTTP."""
+        return self._requests.get_http_version()
+
+    @property
+    def target(self) -> tuple[bytes, bytes]:
+        """The path as it was sent, and the query. Raises httptools.HttpParserError."""
+        url = httptools.parse_url(self._target)
+        return url.path or b"/", url.query or b""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the client wants to send more requests."""
+        return self._requests.should_keep_alive()
+
+    # httptools's side
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.trailers = None
+        self.head = 0
+
+    def on_url(self, part: bytes) -> None:
+        """A part of the request's target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after the body a trailer."""
+        if self.trailers is None:
+            return self.headers.append((name.lower(), value))
+        self.trailers.append((name.lower(), value))
+        if sum(len(each) + len(said) for each, said in self.trailers) > MAX_TRAILERS:
+            raise TrailersTooLarge
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self.head = None
+        if self._asks_for_other:  # this is its head once more
+            self._asks_for_other = False
+            return
+        self._asks_for_other = self._requests.should_upgrade()
+        self.trailers = []
+        self._on_head()
+
+    def on_message_complete(self) -> None:
+        """The body is; of a request that asks for another protocol, httptools leaves it to that."""
+        if not self._asks_for_other:
+            self._on_end()
+
+    def _feed(self, data: bytes | memoryview) -> bytes | memoryview:
+        """What is left of it to be fed."""
+        try:
+            self._requests.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            self._stay()
+            return memoryview(data)[asked.args[0] :]
+        return b""
+
+    def _stay(self) -> None:
+        """Go on in HTTP/1.1 with a request that asks for another protocol beside, as a server may (RFC 9110 section
+        7.8). httptools has left off behind its head, where the other protocol would begin; it is told once more how the
+        body is found, and takes what follows for that."""
+        headers, trailers = self.headers, self.trailers
+        framing = [b"%b: %b\r\n" % header for header in headers if header[0] in FRAMING]
+        self.renew()
+        self._requests.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
+        self.headers, self.trailers = headers, trailers
