@@ -33,7 +33,7 @@ class OtherState:
     """What the connections of a uvicorn to come share, which is kept otherwise."""
 
     def __init__(self) -> None:
-        self.total_requests, self.connections = 0, [None]
+        self.connections, self.tasks = set[Any](), 0
 
 
 class OtherConnection(asyncio.Protocol):

@@ -21,6 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import uvicorn
+from httptools.parser.url_parser import URL as Url
 from uvicorn.server import ServerState
 
 from tusserver.app import TusApp
@@ -130,22 +131,21 @@ class UploadProtocol(asyncio.Protocol):
 
     # The parser's side (``tusserver.parser.Listener``)
 
-    def on_head(self) -> None:
+    def on_head(self, method: str, version: str, url: Url, keep_alive: bool) -> None:
         """See ``Listener``: the application is started, once the requests before have been answered."""
         self._patience.head_complete()
-        parser = self._parser
-        method, version, said = parser.method, parser.version, dict(parser.headers)
+        said = dict(self._parser.headers)
         chunks = version == "1.1"
         length = self._claimable(method, said)
         self._cycle = cycle = Cycle(
             self,
             head_only=method == "HEAD",
-            keep_alive=chunks and parser.keep_alive,
+            keep_alive=chunks and keep_alive,
             chunks=chunks,
             awaits_continue=chunks and said.get(b"expect", b"").lower() == b"100-continue",
             claimable=length,
         )
-        self._cycles.append((cycle, self._scope(method, version, cycle)))
+        self._cycles.append((cycle, self._scope(method, version, url, cycle)))
         if len(self._cycles) == 1:
             self._begin()
         if len(self._cycles) > PIPELINED or length is not None:
@@ -185,7 +185,6 @@ class UploadProtocol(asyncio.Protocol):
 
     def answered(self) -> None:
         """See ``Connection``."""
-        self.state.total_requests += 1
         self._cycles.popleft()
         if self.transport.is_closing():
             return
@@ -202,8 +201,8 @@ class UploadProtocol(asyncio.Protocol):
 
     # What they have in common
 
-    def _scope(self, method: str, version: str, cycle: Cycle) -> Scope:
-        raw_path, query = self._parser.target
+    def _scope(self, method: str, version: str, url: Url, cycle: Cycle) -> Scope:
+        raw_path = url.path or b"/"
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -216,7 +215,7 @@ class UploadProtocol(asyncio.Protocol):
             "root_path": "",
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
-            "query_string": query,
+            "query_string": url.query or b"",
             "headers": self._parser.headers,
             "state": self._app_state.copy(),
             "extensions": {TRAILERS: self._parser.trailers, DIRECT: cycle},
@@ -232,8 +231,9 @@ class UploadProtocol(asyncio.Protocol):
     def _begin(self) -> None:
         cycle, scope = self._cycles[0]
         task = self._loop.create_task(cycle.run(self._app, scope))
-        self.state.tasks.add(task)
-        task.add_done_callback(self.state.tasks.discard)
+        tasks = self.state.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     def _head_is_late(self) -> None:
         self._refuse(408, "headers_timeout", "The request's headers did not arrive in time; ask again.")

@@ -65,25 +65,11 @@ class Cycle:
     response has begun. ``answered``: it is complete. ``gone``: the client is.
     """
 
-    __slots__ = (
-        "_awaits_continue",
-        "_blocks",
-        "_bodiless",
-        "_chunked",
-        "_chunks",
-        "_claimable",
-        "_connection",
-        "_head_only",
-        "_left",
-        "_news",
-        "_told",
-        "answered",
-        "complete",
-        "gone",
-        "keep_alive",
-        "started",
-        "waiting",
-    )
+    complete = started = answered = gone = False
+    waiting = 0
+    _told = _bodiless = _chunked = False
+    _left: int | None = None
+    _news: asyncio.Event | None = None
 
     def __init__(
         self,
@@ -102,9 +88,6 @@ class Cycle:
         self._awaits_continue = awaits_continue
         self._claimable = claimable
         self._blocks: list[bytes] = []
-        self._news: asyncio.Event | None = None
-        self.waiting = 0
-        self.complete = self.started = self.answered = self.gone = self._told = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Have the application answer. Whatever it does wrong ends this request only."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 import httptools
+from httptools.parser.url_parser import URL as Url
 
 MAX_TRAILERS: Final = 8 * 1024
 FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+Fields = list[tuple[bytes, bytes]]
 
 
 class NotHttp(Exception):
@@ -21,8 +24,9 @@ class TrailersTooLarge(Exception):
 class Listener(Protocol):
     """Who is told of requests."""
 
-    def on_head(self) -> None:
-        """A head has come whole."""
+    def on_head(self, method: str, version: str, url: Url, keep_alive: bool) -> None:
+        """A head has come whole. ``version`` of HTTP; ``keep_alive``: the client wants to send more requests. Raises
+        httptools.HttpParserError."""
         ...
 
     def on_body(self, block: bytes) -> None:
@@ -35,10 +39,10 @@ class Listener(Protocol):
 
 
 class Parser:
-    """``headers`` of the last head, names in lower case. ``trailers`` that come behind its body are added to this list.
-    ``head``: bytes that have been fed since a head began which has not come whole; None where there is none."""
+    """``headers`` of the last head, names in lower case. ``trailers``: a list to which those are added that come behind
+    its body. ``head``: bytes that have been fed since a head began which has not come whole; None where there is none.
+    """
 
-    trailers: list[tuple[bytes, bytes]] | None = None
     head: int | None = None
     _asks_for_other = False
 
@@ -46,6 +50,7 @@ class Parser:
         self._on_head = listener.on_head
         self._on_end = listener.on_end
         self.on_body = listener.on_body
+        self.trailers: Fields = []
         self.renew()
 
     def renew(self) -> None:
@@ -65,43 +70,22 @@ class Parser:
             while rest:
                 rest = self._feed(rest)
         except httptools.HttpParserError as error:
-            told = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else error
-            if told is None or isinstance(told, httptools.HttpParserError):
-                raise NotHttp(str(error)) from error
-            raise told from None
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+            if cause is not None and not isinstance(cause, httptools.HttpParserError):
+                raise cause from None
+            raise NotHttp(str(error)) from error
         if self.head is not None:
             self.head += len(data)
-
-    # Of the last head
-
-    @property
-    def method(self) -> str:
-        """As it was sent."""
-        return self._requests.get_method().decode("ascii")
-
-    @property
-    def version(self) -> str:
-        """Of HTTP."""
-        return self._requests.get_http_version()
-
-    @property
-    def target(self) -> tuple[bytes, bytes]:
-        """The path as it was sent, and the query. Raises httptools.HttpParserError."""
-        url = httptools.parse_url(self._target)
-        return url.path or b"/", url.query or b""
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client wants to send more requests."""
-        return self._requests.should_keep_alive()
+        if self.trailers and sum([len(name) + len(value) for name, value in self.trailers]) > MAX_TRAILERS:
+            raise TrailersTooLarge
 
     # httptools's side
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.trailers = None
+        self.headers: Fields = []
+        self._fields = self.headers
         self.head = 0
 
     def on_url(self, part: bytes) -> None:
@@ -110,11 +94,7 @@ class Parser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or after the body a trailer."""
-        if self.trailers is None:
-            return self.headers.append((name.lower(), value))
-        self.trailers.append((name.lower(), value))
-        if sum(len(each) + len(said) for each, said in self.trailers) > MAX_TRAILERS:
-            raise TrailersTooLarge
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -122,9 +102,11 @@ class Parser:
         if self._asks_for_other:  # this is its head once more
             self._asks_for_other = False
             return
-        self._asks_for_other = self._requests.should_upgrade()
-        self.trailers = []
-        self._on_head()
+        requests = self._requests
+        self._asks_for_other = requests.should_upgrade()
+        self._fields = self.trailers = []
+        url = httptools.parse_url(self._target)
+        self._on_head(requests.get_method().decode(), requests.get_http_version(), url, requests.should_keep_alive())
 
     def on_message_complete(self) -> None:
         """The body is; of a request that asks for another protocol, httptools leaves it to that."""
@@ -144,8 +126,8 @@ class Parser:
         """Go on in HTTP/1.1 with a request that asks for another protocol beside, as a server may (RFC 9110 section
         7.8). httptools has left off behind its head, where the other protocol would begin; it is told once more how the
         body is found, and takes what follows for that."""
-        headers, trailers = self.headers, self.trailers
+        headers = self.headers
         framing = [b"%b: %b\r\n" % header for header in headers if header[0] in FRAMING]
         self.renew()
         self._requests.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
-        self.headers, self.trailers = headers, trailers
+        self.headers, self._fields = headers, self.trailers
