@@ -178,3 +178,9 @@ def test_filters_and_levels_hold_for_what_is_told(monkeypatch: pytest.MonkeyPatc
 def test_what_is_told_on_a_terminal_is_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PATCH" in (said := Ours(monkeypatch, "console").told(**FIELDS))
     assert not said.startswith("{")
+
+
+def test_what_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Ours(monkeypatch)
+    ours.stream.close()
+    tell(ours.log, "PATCH", dict(FIELDS))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import logging.config
@@ -113,8 +112,10 @@ class Lines(logging.StreamHandler[TextIO]):
 
     def write(self, line: str) -> None:
         """A line that is whole already. One that cannot be written is lost, like others."""
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self.stream.write(f"{line}\n")
+        except (OSError, ValueError):
+            return
 
 
 def tell(log: logging.Logger, event: str, fields: dict[str, Any]) -> None:
