@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from base64 import b64decode, b64encode
+from base64 import b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
@@ -245,5 +246,5 @@ def build_checksum(checksum: Checksum) -> str:
 
 
 def _decode_base64(text: str) -> bytes | None:
-    # b64decode's own validation differs between versions of Python, and lets surplus padding pass.
-    return b64decode(text) if _BASE64.fullmatch(text) else None
+    # Python's own validation differs between its versions, and lets surplus padding pass.
+    return a2b_base64(text) if _BASE64.fullmatch(text) else None
