@@ -33,28 +33,26 @@ class Cors:
         self._any = origins in ("*", ("*",), ["*"])
         self._origins = frozenset() if self._any or isinstance(origins, str) else frozenset(origins)
         self._credentials = credentials
+        self._vary = (("Vary", "Origin"),) if self._origins else ()
 
-    def headers(self, request: Request, *, preflight: bool) -> list[tuple[str, str]]:
-        """What to add to the answer of this request; ``preflight``: its method is OPTIONS.
+    def headers(self, request: Request) -> Sequence[tuple[str, str]]:
+        """What to add to the answer of this request.
 
         An OPTIONS need not be a preflight, but a page's own question, so that its answer has to be readable too.
         """
-        if not self._any and not self._origins:
-            return []
-        vary = [] if self._any else [("Vary", "Origin")]
         origin = request.fields.get("origin")
         if origin is None or not (self._any or origin in self._origins):
-            return vary
+            return self._vary
         allowed = [("Access-Control-Allow-Origin", "*" if self._any else origin)]
         if self._credentials and not self._any:
             allowed.append(("Access-Control-Allow-Credentials", "true"))
-        if preflight:
+        if request.method == "OPTIONS":
             allowed += [
                 ("Access-Control-Allow-Methods", METHODS),
                 ("Access-Control-Allow-Headers", ", ".join(_wanted(request))),
                 ("Access-Control-Max-Age", MAX_AGE),
             ]
-        return [*allowed, ("Access-Control-Expose-Headers", _EXPOSED), *vary]
+        return [*allowed, ("Access-Control-Expose-Headers", _EXPOSED), *self._vary]
 
 
 def _wanted(request: Request) -> list[str]:

@@ -203,7 +203,7 @@ class Uploads:
         plan = plan.with_headers(
             (name.lower().encode(), value.encode()) for name, value in inspected.headers if name != "Cache-Control"
         )
-        plan = plan.with_headers(on_the_wire(self._cors.headers(exchange.request, preflight=False)))
+        plan = plan.with_headers(on_the_wire(self._cors.headers(exchange.request)))
         blocks = self._engine.storage.read(upload, plan.start, plan.stop)
         await downloads.send(plan, blocks, receive, send)
         self._record(exchange, plan.status)
@@ -222,7 +222,7 @@ class Uploads:
 
     async def _answer(self, exchange: Exchange, response: Response, send: Send) -> None:
         request = exchange.request
-        headers = [*response.headers, *self._cors.headers(request, preflight=request.method == "OPTIONS")]
+        headers = [*response.headers, *self._cors.headers(request)]
         if response.status not in (204, 304) and request.method != "HEAD":
             headers.append(("Content-Length", str(len(response.body))))
         self._record(exchange, response.status)
