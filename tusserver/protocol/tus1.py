@@ -7,7 +7,7 @@ of the upload id (404), content type (415), header syntax (400), and then what t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -50,6 +50,9 @@ from tusserver.protocol.refusals import (
 from tusserver.protocol.tus1_answers import STATUS, VERSION, describe, refuse, render
 from tusserver.protocol.upload import Concat, Kind
 
+Only = Callable[[str], str | None]
+"""A header's value, None where it is not there. Raises BadHeader where it is there more than once."""
+
 
 def method_of(request: Request) -> str:
     """The method that a request means, in upper case: ``X-HTTP-Method-Override`` counts whatever the real method is
@@ -91,13 +94,14 @@ class Tus1:
         method = method_of(request)
         if method == "OPTIONS":
             return Describe()
-        _single(request, "x-http-method-override")
-        if method != "GET" and _single(request, "tus-resumable") != VERSION:
+        only = _only(request)
+        only("x-http-method-override")
+        if method != "GET" and only("tus-resumable") != VERSION:
             raise UnsupportedVersion
         if request.upload_id is None:
             if method != "POST":
                 raise MethodNotAllowed(self.BASE)
-            return self._create(request)
+            return self._create(request, only)
         if method not in self.UPLOAD:
             raise MethodNotAllowed(self.UPLOAD)
         if not is_upload_id(request.upload_id):
@@ -106,7 +110,7 @@ class Tus1:
             return Inspect(upload_id=request.upload_id)
         if method == "DELETE":
             return Terminate(upload_id=request.upload_id)
-        return self._append(request, request.upload_id)
+        return self._append(request, request.upload_id, only)
 
     def parse_trailers(self, headers: Iterable[tuple[str, str]]) -> Checksum:
         """The checksum announced for the trailers (CSUM-15). Raises BadChecksum when it is missing or malformed."""
@@ -115,18 +119,18 @@ class Tus1:
             raise BadChecksum("Send the Upload-Checksum that Trailer announces once, after the last block.")
         return parse_checksum(values[0])
 
-    def _create(self, request: Request) -> Create:
-        is_upload = is_offset_octet_stream(_single(request, "content-type"))
+    def _create(self, request: Request, only: Only) -> Create:
+        is_upload = is_offset_octet_stream(only("content-type"))
         if request.has_body and not is_upload:
             raise WrongContentType
-        raw = _single(request, "upload-concat")
+        raw = only("upload-concat")
         concat = None if raw is None else parse_concat(raw, partial(parse_location, base_url=request.base_url))
-        metadata = _metadata(request)
+        metadata = _metadata(only)
         if concat is not None and concat.kind is Kind.FINAL:
             command = self._create_final(request, metadata, concat)
         else:
-            body = self._body(request) if is_upload else None
-            command = Create(length=_new_length(request), metadata=metadata, concat=concat, body=body)
+            body = self._body(request, only) if is_upload else None
+            command = Create(length=_new_length(only), metadata=metadata, concat=concat, body=body)
         self._check_sizes(command)
         return command
 
@@ -146,26 +150,26 @@ class Tus1:
             raise LengthExceeded
         self._check_size(size)
 
-    def _append(self, request: Request, upload_id: str) -> Append:
-        if not is_offset_octet_stream(_single(request, "content-type")):
+    def _append(self, request: Request, upload_id: str, only: Only) -> Append:
+        if not is_offset_octet_stream(only("content-type")):
             raise WrongContentType
-        offset = _integer(request, "Upload-Offset")
+        offset = _integer(only, "Upload-Offset")
         if offset is None:
             raise BadHeader("Upload-Offset is missing; send the offset that HEAD gives.")
-        length = _integer(request, "Upload-Length")
-        body = self._body(request)
+        length = _integer(only, "Upload-Length")
+        body = self._body(request, only)
         self._check_size(length)
         return Append(upload_id=upload_id, offset=offset, body=body, length=length)
 
-    def _body(self, request: Request) -> Body:
-        raw = _single(request, "upload-checksum")
+    def _body(self, request: Request, only: Only) -> Body:
+        raw = only("upload-checksum")
         follows = _announces_checksum(request)
         if follows and raw is not None:
             raise BadChecksum("Send Upload-Checksum as a header or as a trailer, not as both.")
         if follows and not request.trailers:
             raise BadChecksum("This connection carries no trailers; send Upload-Checksum as a header.")
         checksum = None if raw is None else parse_checksum(raw)
-        return Body(size=_body_size(request), checksum=checksum, checksum_follows=follows)
+        return Body(size=_body_size(request, only), checksum=checksum, checksum_follows=follows)
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and self._max_size is not None and size > self._max_size:
@@ -184,25 +188,30 @@ class Tus1:
         return refuse(refusal, head="HEAD" in (request.method, method_of(request)))
 
 
+def _only(request: Request) -> Only:
+    """Where the headers of this request are looked up, by lower-case name."""
+    return partial(_single, request) if request.repeated else request.fields.get
+
+
 def _single(request: Request, name: str) -> str | None:
     if name in request.repeated:  # AMB-37
         raise BadHeader(f"{name.title()} is there more than once; send it once.")
     return request.fields.get(name)
 
 
-def _integer(request: Request, name: str) -> int | None:
-    raw = _single(request, name.lower())
+def _integer(only: Only, name: str) -> int | None:
+    raw = only(name.lower())
     return None if raw is None else parse_integer(raw, name)
 
 
-def _metadata(request: Request) -> str | None:
-    raw = _single(request, "upload-metadata") or ""
+def _metadata(only: Only) -> str | None:
+    raw = only("upload-metadata") or ""
     return raw if parse_metadata(raw) else None
 
 
-def _new_length(request: Request) -> int | None:
-    length = _integer(request, "Upload-Length")
-    deferred = _single(request, "upload-defer-length")
+def _new_length(only: Only) -> int | None:
+    length = _integer(only, "Upload-Length")
+    deferred = only("upload-defer-length")
     if deferred not in (None, "1"):
         raise BadHeader("Upload-Defer-Length must be 1; leave it out when the length is known.")
     if (length is None) == (deferred is None):
@@ -210,13 +219,13 @@ def _new_length(request: Request) -> int | None:
     return length
 
 
-def _body_size(request: Request) -> int | None:
+def _body_size(request: Request, only: Only) -> int | None:
     coding = request.fields.get("transfer-encoding")
     if coding is not None:
         if coding.strip().lower() != "chunked":
             raise BadHeader("Transfer-Encoding must be chunked, and nothing else.")
         return None
-    size = _integer(request, "Content-Length")
+    size = _integer(only, "Content-Length")
     return 0 if size is None and not request.has_body else size
 
 
