@@ -64,7 +64,7 @@ LINGER_SECONDS = 1.0
 
 class Uploads:
     """The ASGI application of the base path. Give it as the endpoint of routes with the path parameter
-    ``upload_id`` (absent on the base path itself). ``max_header`` bounds the bytes of all request headers together."""
+    ``upload_id`` (empty on the base path itself). ``max_header`` bounds the bytes of all request headers together."""
 
     def __init__(
         self,
@@ -123,15 +123,14 @@ class Uploads:
     def _exchange(self, scope: Scope, receive: Receive) -> Exchange:
         fields, repeated = by_name(decoded(scope["headers"]))
         extensions = scope.get("extensions", {})
-        trailers = extensions.get(TRAILERS)
         request = Request(
             method=scope["method"],
-            upload_id=scope.get("path_params", {}).get("upload_id") or None,
+            upload_id=scope["path_params"]["upload_id"] or None,
             fields=fields,
             repeated=repeated,
             base_url=self._origin.base_url(scope, fields, self._base_path),
             has_body=has_body(fields),
-            trailers=trailers is not None,
+            trailers=TRAILERS in extensions,
         )
         return Exchange(
             scope=scope,
@@ -148,9 +147,10 @@ class Uploads:
     # Carrying it out
 
     async def _carry_out(self, exchange: Exchange, dialect: Dialect) -> Response:
-        command = dialect.parse(exchange.request)
-        trailers = exchange.scope.get("extensions", {}).get(TRAILERS)
-        if trailers is not None:
+        request = exchange.request
+        command = dialect.parse(request)
+        if request.trailers and "trailer" in request.fields:  # what was not announced counts for nothing
+            trailers = exchange.scope["extensions"][TRAILERS]
             exchange.body.trailer = lambda: dialect.parse_trailers(decoded(trailers))
         try:
             outcome = await self._outcome(command, exchange)
@@ -159,7 +159,7 @@ class Uploads:
             if self._engine.draining:
                 raise ShuttingDown from None
             raise
-        response = dialect.render(outcome, exchange.request)
+        response = dialect.render(outcome, request)
         if isinstance(outcome, Inspected) and outcome.upload.completed and self._inline_types is not None:
             response = response.with_headers(downloads.representation(outcome.upload, self._inline_types))
         return response
