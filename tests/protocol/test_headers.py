@@ -31,7 +31,7 @@ from tusserver.protocol.refusals import BadChecksum, BadHeader
     ("raw", "value"), [("0", 0), ("7", 7), ("007", 7), ("0" * 9000 + "1", 1), (str(MAX_INTEGER), MAX_INTEGER)]
 )
 def test_an_integer_is_read(raw: str, value: int) -> None:
-    assert parse_integer(raw, "Upload-Offset") == value
+    assert parse_integer(raw, "upload-offset") == value
 
 
 @pytest.mark.requirement("CORE-02", "CORE-03")
@@ -60,12 +60,12 @@ def test_an_integer_is_read(raw: str, value: int) -> None:
 )
 def test_what_is_no_integer_is_refused_by_name(raw: str) -> None:
     with pytest.raises(BadHeader, match=r"^Upload-Offset must be"):
-        parse_integer(raw, "Upload-Offset")
+        parse_integer(raw, "upload-offset")
 
 
 @given(st.integers(0, MAX_INTEGER))
 def test_an_integer_goes_round(value: int) -> None:
-    assert parse_integer(build_integer(value), "Upload-Length") == value
+    assert parse_integer(build_integer(value), "upload-length") == value
 
 
 # Upload-Checksum

@@ -36,7 +36,7 @@ MAX_INTEGER: Final = 2**63 - 1
 _DIGEST_SIZES = {name: hashlib.new(name, usedforsecurity=False).digest_size for name in ALGORITHMS}
 _LAST_SECOND = 253402300799  # of the year 9999, beyond which an IMF-fixdate cannot say anything
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-_DIGITS = re.compile(r"[0-9]+")
+_INTEGER = re.compile(r"0*+([0-9]{0,19})")
 _KEY = re.compile(r"[!-+\--~]+")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
@@ -88,13 +88,13 @@ def _address(url: SplitResult) -> tuple[str | None, int | None]:
 
 def parse_integer(raw: str, name: str) -> int:
     """A length or an offset in bytes: ASCII digits, at most 2**63 - 1 (CORE-02, CORE-03, AMB-06)."""
-    significant = raw.lstrip("0")
     # int() is given no more digits than can be right: it refuses thousands of them, and is slow long before.
-    if _DIGITS.fullmatch(raw) and len(significant) <= 19:
-        value = int(significant or "0")
+    digits = _INTEGER.fullmatch(raw)
+    if digits and raw:
+        value = int(digits[1] or "0")
         if value <= MAX_INTEGER:
             return value
-    raise BadHeader(f"{name} must be a whole number of bytes, digits only, from 0 to {MAX_INTEGER}.")
+    raise BadHeader(f"{name.title()} must be a whole number of bytes, digits only, from 0 to {MAX_INTEGER}.")
 
 
 def build_integer(value: int) -> str:

@@ -153,10 +153,10 @@ class Tus1:
     def _append(self, request: Request, upload_id: str, only: Only) -> Append:
         if not is_offset_octet_stream(only("content-type")):
             raise WrongContentType
-        offset = _integer(only, "Upload-Offset")
+        offset = _integer(only, "upload-offset")
         if offset is None:
             raise BadHeader("Upload-Offset is missing; send the offset that HEAD gives.")
-        length = _integer(only, "Upload-Length")
+        length = _integer(only, "upload-length")
         body = self._body(request, only)
         self._check_size(length)
         return Append(upload_id=upload_id, offset=offset, body=body, length=length)
@@ -200,7 +200,7 @@ def _single(request: Request, name: str) -> str | None:
 
 
 def _integer(only: Only, name: str) -> int | None:
-    raw = only(name.lower())
+    raw = only(name)
     return None if raw is None else parse_integer(raw, name)
 
 
@@ -210,7 +210,7 @@ def _metadata(only: Only) -> str | None:
 
 
 def _new_length(only: Only) -> int | None:
-    length = _integer(only, "Upload-Length")
+    length = _integer(only, "upload-length")
     deferred = only("upload-defer-length")
     if deferred not in (None, "1"):
         raise BadHeader("Upload-Defer-Length must be 1; leave it out when the length is known.")
@@ -225,7 +225,7 @@ def _body_size(request: Request, only: Only) -> int | None:
         if coding.strip().lower() != "chunked":
             raise BadHeader("Transfer-Encoding must be chunked, and nothing else.")
         return None
-    size = _integer(only, "Content-Length")
+    size = _integer(only, "content-length")
     return 0 if size is None and not request.has_body else size
 
 
