@@ -73,6 +73,9 @@ async def test_what_was_counted_shows_soon_though_nobody_asks_this_process() -> 
     metrics.received(1)
     metrics.hand_over()
     assert shown("received_bytes_total") == 1001
+    assert shown("requests_total", method="PATCH", status="204") == 3  # nothing is handed over twice
+    assert shown("request_seconds_count", method="PATCH") == 3
+    assert shown("request_seconds_sum", method="PATCH") == pytest.approx(0.9)
 
 
 def test_what_was_counted_in_an_event_loop_that_has_ended_is_not_lost() -> None:

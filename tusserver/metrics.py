@@ -38,6 +38,8 @@ class Metrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self._owed: defaultdict[Any, float] = defaultdict(float)
+        self._answered: defaultdict[tuple[str, int, int], int] = defaultdict(int)
+        self._spent: defaultdict[str, float] = defaultdict(float)
         self._handing_over: asyncio.TimerHandle | None = None
 
         def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Any:
@@ -79,13 +81,10 @@ class Metrics:
     def requested(self, method: str, status: int, seconds: float, code: str | None) -> None:
         """A request was answered; ``code`` where it was refused."""
         method = method if method in METHODS else "other"
-        total, buckets = self._seconds(method)
-        owed = self._owed
-        owed[self._requests(method, status)] += 1
-        owed[total] += seconds
-        owed[buckets[bisect_left(SECONDS, seconds)]] += 1
+        self._answered[method, status, bisect_left(SECONDS, seconds)] += 1
+        self._spent[method] += seconds
         if code is not None:
-            owed[self._refusals(code)] += 1
+            self._owed[self._refusals(code)] += 1
         if self._handing_over is None:
             self._hand_over_soon()
 
@@ -123,6 +122,13 @@ class Metrics:
         owed, self._owed = self._owed, defaultdict(float)
         for series, amount in owed.items():
             series.inc(amount)
+        answered, self._answered = self._answered, defaultdict(int)
+        for (method, status, bucket), count in answered.items():
+            self._requests(method, status).inc(count)
+            self._seconds(method)[1][bucket].inc(count)
+        spent, self._spent = self._spent, defaultdict(float)
+        for method, seconds in spent.items():
+            self._seconds(method)[0].inc(seconds)
 
     def bodies(self, count: int) -> None:
         """So many bodies are being received now."""
