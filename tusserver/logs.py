@@ -139,8 +139,8 @@ def _only_handler(log: logging.Logger) -> Lines | None:
     handler = root.handlers[0]
     if type(handler) is not Lines or type(handler.formatter) is not JsonLines or handler.level > logging.INFO:
         return None
-    logger: logging.Logger | None = log
-    while logger is not None and logger is not root:
+    logger = log
+    while logger.parent is not None:  # the root has none
         if logger.handlers or logger.filters or not logger.propagate:
             return None
         logger = logger.parent
