@@ -186,7 +186,7 @@ def test_a_header_that_is_none_is_not_sent(header: tuple[bytes, bytes]) -> None:
     assert answer.startswith(b"HTTP/1.1 500 ") and b"z" not in answer
 
 
-def test_what_fails_ends_its_own_request_only() -> None:
+def test_what_fails_ends_its_own_request_only(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/fails":
             raise ValueError("on purpose")
@@ -198,6 +198,8 @@ def test_what_fails_ends_its_own_request_only() -> None:
     with serving(app, lifespan=False, http=UploadProtocol) as url:
         for path, status in {"/fails": b"500", "/is-cancelled": b"503", "/": b"204"}.items():
             assert said(url, f"GET {path} HTTP/1.1\r\n{CLOSE}").startswith(b"HTTP/1.1 " + status)
+    errors = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [repr(error) for error in errors] == ["ValueError('on purpose')"], "that one was cancelled is no error"
 
 
 async def telling(scope: Any, receive: Any, send: Any) -> None:

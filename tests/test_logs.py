@@ -69,17 +69,6 @@ def test_lean_records_say_the_same() -> None:
     assert [each["event"] for each in lean[2:]] == ["it took 3 s", "all of it"]
 
 
-def test_that_a_request_was_cancelled_is_no_error() -> None:
-    program = (
-        "import asyncio, logging; from tusserver.logs import configure; configure('json', 'info');"
-        "log = logging.getLogger('uvicorn.error');"
-        "[log.error('in the application', exc_info=each) for each in (asyncio.CancelledError(), ValueError('other'))]"
-    )
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
-    (line,) = done.stderr.splitlines()
-    assert json.loads(line)["exception"] == "ValueError: other"
-
-
 def test_off_a_terminal_auto_is_json() -> None:
     looked, swept, started, failed = (json.loads(line) for line in lines("auto", "debug"))
     assert [looked["event"], swept["event"], failed["event"]] == ["looked", "swept", "failed"]

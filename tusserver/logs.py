@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import logging.config
@@ -67,24 +66,14 @@ def log_config(log_format: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"default": {"()": "tusserver.logs.formatter", "log_format": resolved(log_format)}},
-        "filters": {"uncancelled": {"()": "tusserver.logs.Uncancelled"}},
         "handlers": {"stderr": {"class": "tusserver.logs.Lines", "stream": "ext://sys.stderr", "formatter": "default"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {
             "tusserver": {**through, "level": threshold},
             "uvicorn": {**through, "level": of_uvicorn},
-            "uvicorn.error": {**through, "level": of_uvicorn, "filters": ["uncancelled"]},
             "uvicorn.access": quiet,
         },
     }
-
-
-class Uncancelled(logging.Filter):
-    """Leaves out what says that a request was cancelled: that happens as the process ends, and is nobody's mistake."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """See ``logging.Filter``."""
-        return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def resolved(log_format: str) -> str:
