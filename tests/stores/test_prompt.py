@@ -21,7 +21,7 @@ from tusserver.stores.gridfs import GridFsBytes
 from tusserver.stores.memory import MemorySessions
 from tusserver.stores.mongodb import Mongo, settled
 from tusserver.stores.prompt import PromptSessions, prompt_bytes, prompt_sessions
-from tusserver.stores.sqlite import SqliteSessions
+from tusserver.stores.sqlite import SHORT, SqliteSessions
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +65,14 @@ def no_file_grows_beyond(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+async def test_what_has_grown_too_long_to_be_remembered_is_not_known_as_it_was(tmp_path: Path) -> None:
+    async with started(sessions := SqliteSessions(tmp_path / "s.db")):
+        short = await sessions.create(an_upload("u", metadata=""))
+        assert sessions.known("u") is not None
+        await sessions.swap(short, short.described(metadata="a" * SHORT, owner=None))
+        assert sessions.known("u") is None
 
 
 async def test_what_could_not_be_committed_is_not_known(tmp_path: Path) -> None:

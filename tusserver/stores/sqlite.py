@@ -193,10 +193,12 @@ class Known:
     def note(self, document: str, upload: Upload) -> Upload:
         """The document describes this upload, and has been committed: what has not may be said by another one, of
         another upload with the same version."""
-        if len(document) <= SHORT:
-            if len(self._said) >= KNOWN:
-                self._said.clear()
-            self._said[upload.id] = (document, upload)
+        if len(document) > SHORT:
+            self._said.pop(upload.id, None)  # as it was before it would be tried in vain
+            return upload
+        if len(self._said) >= KNOWN:
+            self._said.clear()
+        self._said[upload.id] = (document, upload)
         return upload
 
 
