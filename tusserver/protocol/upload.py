@@ -140,6 +140,16 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.parts[-1].stop if self.parts else 0
 
     @property
+    def begun(self) -> bool:
+        """Whether bytes are counted under the current token: those are the last part."""
+        return bool(self.parts) and self.parts[-1].token == self.token
+
+    @property
+    def earlier(self) -> tuple[Part, ...]:
+        """The parts under earlier tokens."""
+        return self.parts[:-1] if self.begun else self.parts
+
+    @property
     def kind(self) -> Kind:
         """What this upload is for."""
         return self.concat.kind if self.concat else Kind.WHOLE
@@ -217,9 +227,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         parts, timeline = self.parts, self.timeline
         if offset > before:
             timeline = self._with("received", by or self._holder, offset)
-            goes_on = bool(parts) and parts[-1].token == self.token
-            start = parts[-1].start if goes_on else before
-            parts = (*(parts[:-1] if goes_on else parts), Part(token=self.token, start=start, stop=offset))
+            start = parts[-1].start if self.begun else before
+            parts = (*self.earlier, Part(token=self.token, start=start, stop=offset))
         moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
         return moved.to(Status.COMPLETED, now=now) if offset == length else moved
 

@@ -26,7 +26,7 @@ from tusserver.stores.base import Buffer, check_place
 from tusserver.stores.disk_calls import BLOCK, explaining, opened, sync_directory
 from tusserver.stores.disk_finish import finish
 from tusserver.stores.disk_identity import file_system, identity
-from tusserver.stores.disk_layout import Layout, counted
+from tusserver.stores.disk_layout import Layout
 from tusserver.stores.disk_writer import DiskWriter
 from tusserver.stores.findings import Finding, ok, warning
 from tusserver.stores.here import Here
@@ -80,13 +80,13 @@ class DiskBytes:
         check_place(upload, self._place)
         opening = partial(self._open, upload)
         return DiskWriter(
-            await self._reopened(opening) if counted(upload) else None,
+            await self._reopened(opening) if upload.begun else None,
             upload.offset,
             opening=opening,
             executor=self._executor,
             here=self._here,
             durable=self._durable,
-            directory=None if counted(upload) else self._layout.parts,
+            directory=None if upload.begun else self._layout.parts,
             sources=self._layout.sources,
             open_source=self._layout.open_source,
         )
@@ -126,7 +126,7 @@ class DiskBytes:
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied."""
-        if not self._here.now or any(part.token != upload.token for part in upload.parts):
+        if upload.earlier or not self._here.now:
             return False
         check_place(upload, self._place)
         with explaining():
@@ -265,7 +265,7 @@ class DiskBytes:
 
     def _open(self, upload: Upload) -> int:
         part = self._layout.part(upload, upload.token)
-        if counted(upload):
+        if upload.begun:  # then it has to be there
             return os.open(part, os.O_RDWR | os.O_CLOEXEC)
         try:
             return os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)

@@ -9,7 +9,7 @@ import os
 from tusserver.protocol.refusals import BytesMissing
 from tusserver.protocol.upload import Upload
 from tusserver.stores.disk_calls import copy_range, opened, sync_directory
-from tusserver.stores.disk_layout import Layout, counted
+from tusserver.stores.disk_layout import Layout
 
 
 def finish(layout: Layout, upload: Upload, *, durable: bool) -> None:
@@ -30,10 +30,10 @@ def finish(layout: Layout, upload: Upload, *, durable: bool) -> None:
 def _join(layout: Layout, upload: Upload, final: str, durable: bool) -> None:
     # Into no earlier token's file, were it to hold every byte: its writer may not yet know that it is fenced
     own = layout.part(upload, upload.token)
-    earlier = [part for part in upload.parts if part.token != upload.token]
-    if not earlier and counted(upload) and os.stat(own).st_size == upload.offset:
+    earlier = upload.earlier
+    if not earlier and upload.begun and os.stat(own).st_size == upload.offset:
         return os.rename(own, final)
-    with opened(own, os.O_RDWR | (0 if counted(upload) else os.O_CREAT)) as fd:
+    with opened(own, os.O_RDWR | (0 if upload.begun else os.O_CREAT)) as fd:
         for part in earlier:
             with opened(layout.part(upload, part.token), os.O_RDONLY) as source:
                 _copy(source, fd, part.start, part.stop)

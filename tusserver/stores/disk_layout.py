@@ -73,11 +73,6 @@ class Layout:
         return f"{self._in_parts}{upload.id}.{token}"
 
 
-def counted(upload: Upload) -> bool:
-    """Whether bytes are counted under the current token, so that its file has to be there."""
-    return any(part.token == upload.token for part in upload.parts)
-
-
 def _unlink(path: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(path)
