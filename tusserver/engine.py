@@ -8,7 +8,7 @@ import itertools
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from tusserver.assembly import Assembler, final_id
@@ -172,12 +172,9 @@ class Engine:
     async def inspect(self, command: Inspect, caller: Caller = NOBODY) -> Inspected:
         """The upload, once whoever writes now has saved and ended: its offset is one to go on from (AMB-22)."""
         upload = await self.find(command.upload_id, caller)
-        if upload.kind is Kind.FINAL:
-            with contextlib.suppress(Conflict):
-                upload = await self._assembler.measured(upload)
-        else:
-            upload = await self._leases.quiet(upload)
-        return Inspected(upload=rules.alive(upload, self._clock()))
+        if upload.lease is not None or upload.kind is Kind.FINAL:
+            upload = rules.alive(await self._settled(upload), self._clock())
+        return Inspected(upload=upload)
 
     async def terminate(self, command: Terminate, caller: Caller = NOBODY) -> Terminated:
         """Give the upload up: whoever writes now ends, and the bytes are deleted."""
@@ -216,9 +213,16 @@ class Engine:
             await self._receiver.counted(made, made.offset, caller)
         return made
 
-    async def _to_its_end(self, work: Coroutine[Any, Any, Upload | None]) -> Upload | None:
+    def _to_its_end(self, work: Coroutine[Any, Any, Upload | None]) -> Awaitable[Upload | None]:
         """Hooks hear of what has been stored, even if the request is cancelled right then."""
-        return await (self._receiver.see_through(work) if self.heard else work)
+        return self._receiver.see_through(work) if self.heard else work
+
+    async def _settled(self, upload: Upload) -> Upload:
+        if upload.kind is not Kind.FINAL:
+            return await self._leases.quiet(upload)
+        with contextlib.suppress(Conflict):
+            upload = await self._assembler.measured(upload)
+        return upload
 
     async def _create_with(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Created:
         with self._bodies.one_more():
