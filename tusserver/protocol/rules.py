@@ -22,6 +22,7 @@ from tusserver.protocol.refusals import (
     UploadExpired,
     UploadNotFound,
 )
+from tusserver.protocol.timeline import CREATED
 from tusserver.protocol.upload import Concat, Kind, Status, Upload
 
 
@@ -69,8 +70,8 @@ def created(command: Create, *, upload_id: str, limits: Limits, now: float) -> U
         length=command.length,
         metadata=command.metadata,
         concat=command.concat,
+        timeline=CREATED,
     )
-    upload = upload.noted("created")
     return kept(upload if command.length != 0 else upload.advanced(0, now=now), limits, now)
 
 
@@ -93,10 +94,11 @@ def joined(
         length=total(lengths),
         metadata=command.metadata,
         concat=concat,
+        timeline=CREATED,
     )
     if exceeds(upload.length, limits.max_size):
         raise TooLarge
-    return kept(upload.noted("created"), limits, now)
+    return kept(upload, limits, now)
 
 
 def appendable(upload: Upload, command: Append, *, limits: Limits, now: float) -> Upload:
@@ -107,14 +109,12 @@ def appendable(upload: Upload, command: Append, *, limits: Limits, now: float) -
     alive(upload, now)
     if upload.kind is Kind.FINAL:
         raise FinalUploadFixed(upload=upload)
-    if command.offset != upload.offset:
+    offset = upload.offset
+    if command.offset != offset:
         raise OffsetMismatch(upload=upload)
-    _check_declared_length(upload, command)
-    if exceeds(command.length, limits.max_size):
-        raise TooLarge(upload=upload)
-    stop = upload.offset + (command.body.size or 0)
-    end = bound(upload, command, limits)
-    if exceeds(stop, end):
+    if command.length is not None:
+        _check_declared(command.length, upload, limits)
+    if exceeds(offset + (command.body.size or 0), bound(upload, command, limits)):
         raise overflow(upload, command)
     return upload
 
@@ -161,10 +161,10 @@ def _usable(partial: Upload, now: float) -> bool:
     return True
 
 
-def _check_declared_length(upload: Upload, command: Append) -> None:
-    if command.length is None:
-        return
+def _check_declared(length: int, upload: Upload, limits: Limits) -> None:
     if upload.length is not None:
         raise LengthFixed(upload=upload)
-    if command.length < upload.offset:
+    if length < upload.offset:
         raise LengthFixed("Upload-Length is below the offset; declare what the upload really has.", upload=upload)
+    if exceeds(length, limits.max_size):
+        raise TooLarge(upload=upload)

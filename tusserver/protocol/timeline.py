@@ -26,6 +26,9 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
 Timeline = tuple[Moment, ...]
 
+CREATED: Final[Timeline] = (Moment("created", 0),)
+"""What each upload begins with."""
+
 
 def noted(timeline: Timeline, moment: Moment) -> Timeline:
     """The timeline with one more moment. What only goes on (the same process receives more, or takes the upload
