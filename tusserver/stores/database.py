@@ -151,10 +151,10 @@ class Database:
 
     def _carry_out_turn(self) -> None:
         assert self._connection is not None
-        connection, waiting = self._connection, [job for job in self._turn if not job.answer.done()]
-        batch, self._turn = waiting[:TOGETHER], waiting[TOGETHER:]
+        batch = [job for job in self._turn[:TOGETHER] if not job.answer.done()]
+        del self._turn[:TOGETHER]
         if batch and self._begun(batch):  # not every one was cancelled
-            self._here.do(partial(carry_out, connection, batch))
+            self._here.do(partial(carry_out, self._connection, batch, writes=True))
             _hand_over(batch)
             self._count(len(batch))
 
@@ -215,8 +215,9 @@ class Database:
             return
         self._tell(connected.hand_over)
         for batch in self._batches():
-            work = partial(carry_out, connection, batch)
-            self._here.there(work) if any(job.writes for job in batch) else work()
+            writes = any(job.writes for job in batch)
+            work = partial(carry_out, connection, batch, writes=writes)
+            self._here.there(work) if writes else work()
             self._tell(_hand_over, batch)
         for each in (connection, connected.result):  # here, since that looks at the files once more
             each.close()

@@ -74,10 +74,13 @@ class transaction:
                 self._connection.execute("ROLLBACK")
 
 
-def carry_out(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    """Carry all of them out in one transaction, which may have been begun; each by itself where that fails."""
+def carry_out(connection: sqlite3.Connection, batch: list[Job], *, writes: bool) -> None:
+    """Carry all of them out; each by itself where that fails. ``writes``: one of them does, so that they share a
+    transaction, which may have been begun."""
     try:
-        _together(connection, batch)
+        with transaction(connection) if writes else nullcontext():
+            for job in batch:
+                job.carry_out(connection)
     except Exception as error:
         if len(batch) == 1:
             batch[0].error = error
@@ -91,10 +94,4 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
         if locked and job.writes:  # that wait was long enough for all of them
             job.error = error
         else:
-            carry_out(connection, [job])
-
-
-def _together(connection: sqlite3.Connection, batch: list[Job]) -> None:
-    with transaction(connection) if any([job.writes for job in batch]) else nullcontext():
-        for job in batch:
-            job.carry_out(connection)
+            carry_out(connection, [job], writes=job.writes)
