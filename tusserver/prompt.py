@@ -11,7 +11,6 @@ be made are then a file without a session, which ``tusserver fsck`` finds.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -62,9 +61,11 @@ class Prompt:
         if block is None:
             return None
         known = self._sessions.known(command.upload_id)
-        if known is not None and known.lease is None and known.offset == command.offset:
-            with contextlib.suppress(Refusal, Conflict):  # what is true of the upload as it is now says who reads it
+        if known is not None and known.lease is None:
+            try:
                 return await self._append(known, command, block)
+            except (Refusal, Conflict):  # what is true of the upload as it is now says who reads it
+                pass
         try:
             return await self._append(await self._sessions.get(command.upload_id), command, block)
         except Conflict:
