@@ -58,14 +58,15 @@ class Database:
         self._prepare = prepare
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open = False
-        self._connection: sqlite3.Connection | None = None
+        # From ``start`` on
+        self._connection: sqlite3.Connection
+        self._loop: asyncio.AbstractEventLoop
+        self._ended: asyncio.Future[None]
         self._turn: list[Job] = []
         self._waiting_since: float | None = None
         self._here = Here(not durable)
         self._queued = 0
         self._unmoved = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._ended: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Connect. Raises StoreUnavailable."""
@@ -84,7 +85,7 @@ class Database:
 
     async def close(self) -> None:
         """Carry out what is queued, for BUSY seconds at most, and disconnect."""
-        if self._open and self._ended is not None:
+        if self._open:
             self._open = False
             while self._turn:
                 self._carry_out_turn()
@@ -95,7 +96,7 @@ class Database:
     async def look_up(self, sql: str, key: str) -> Any | None:
         """The row that a statement finds by a key, right here; on the thread where that can't be at once. Raises
         StoreUnavailable."""
-        if self._open and self._connection is not None and self._queued == 0:
+        if self._open and self._queued == 0:
             try:
                 return self._connection.execute(sql, (key,)).fetchone()
             except sqlite3.Error:  # the thread can wait, and has the words for what is wrong
@@ -136,21 +137,18 @@ class Database:
 
     def _in_turn(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
         """Do it in the loop, in one transaction with what else it has found ready in this turn."""
-        assert self._loop is not None
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._turn.append(Job(work, True, answer))
-        if len(self._turn) == 1:
+        if not self._turn:
             self._loop.call_soon(self._take_turn)
+        self._turn.append(Job(work, True, answer))
         return answer
 
     def _take_turn(self) -> None:
-        assert self._loop is not None
         self._carry_out_turn()
         if self._turn:
             self._loop.call_later(0 if self._waiting_since is None else AGAIN, self._take_turn)
 
     def _carry_out_turn(self) -> None:
-        assert self._connection is not None
         batch = [job for job in self._turn[:TOGETHER] if not job.answer.done()]
         del self._turn[:TOGETHER]
         if batch and self._begun(batch):  # not every one was cancelled
@@ -160,7 +158,6 @@ class Database:
 
     def _begun(self, batch: list[Job]) -> bool:
         """Whether a transaction is begun; where another process writes, the batch is put back to wait for it."""
-        assert self._connection is not None
         try:
             begin(self._connection)
         except sqlite3.Error as error:
@@ -176,7 +173,7 @@ class Database:
         return self._connection.in_transaction
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
-        if not self._open or self._loop is None:
+        if not self._open:
             raise StoreUnavailable
         job = Job(work, writes, self._loop.create_future())
         if writes:
@@ -194,7 +191,7 @@ class Database:
 
     def _count(self, changes: int) -> None:
         self._unmoved += changes
-        if self._unmoved >= CHECKPOINT and self._loop is not None:
+        if self._unmoved >= CHECKPOINT:
             self._unmoved = 0
             passive = "PRAGMA wal_checkpoint(PASSIVE)"
             checkpoint = Job(
@@ -224,12 +221,11 @@ class Database:
         self._tell(self._end)
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:
-        assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop was closed without closing this: nobody waits
             self._loop.call_soon_threadsafe(callback, *args)
 
     def _end(self) -> None:
-        if self._ended is not None and not self._ended.done():
+        if not self._ended.done():
             self._ended.set_result(None)
 
     def _batches(self) -> Iterator[list[Job]]:
