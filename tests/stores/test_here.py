@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.stores.sessions import an_upload, leased, turns_until
 from tusserver.protocol.refusals import BytesElsewhere, StorageFull
 from tusserver.stores import database
 from tusserver.stores.disk import DiskBytes
-from tusserver.stores.here import PAUSE, QUICK, SLOW, WAITS, Here
+from tusserver.stores.here import PAUSE, QUICK, SLOW, USAGE, Here, Usage
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +33,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def usage(self) -> Usage:
+        return SimpleNamespace(ru_nvcsw=self.waits)
+
     def pass_by(self, seconds: float, *, waiting: bool = True) -> str:
         """Work that takes so long."""
         self.now += seconds
@@ -40,7 +44,7 @@ class Clock:
 
 
 def here_by(clock: Clock) -> Here:
-    return Here(True, clock, lambda: clock.waits)
+    return Here(True, clock, clock.usage)
 
 
 def test_after_slow_work_threads_do_it_for_a_while() -> None:
@@ -91,9 +95,9 @@ def test_work_that_only_had_no_processor_is_not_slow() -> None:
 
 
 def test_a_thread_that_sleeps_has_waited() -> None:
-    before = WAITS()
+    before = USAGE().ru_nvcsw
     time.sleep(0.001)
-    assert WAITS() > before
+    assert USAGE().ru_nvcsw > before
 
 
 def test_once_a_little_slow_is_no_sign_but_twice_is() -> None:
@@ -165,7 +169,8 @@ async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Pa
     store.put(upload, b"longer")
     store.put(upload, b"four")
     upload = upload.advanced(4, now=1.0)
-    assert store.finish_at_once(upload)
+    assert not store.finish_at_once(upload)  # what is left of it is to be cut off
+    await store.finish(upload)
     assert (tmp_path / upload.id).read_bytes() == b"four"
     await store.close()
 
@@ -180,6 +185,20 @@ async def test_parts_of_several_writers_are_not_joined_here(tmp_path: Path) -> N
     assert not store.finish_at_once(upload)
     await store.finish(upload)
     assert (tmp_path / upload.id).read_bytes() == b"ab"
+    await store.close()
+
+
+async def test_what_an_earlier_writer_left_is_not_removed_here(tmp_path: Path) -> None:
+    store = await disk(tmp_path)
+    upload = leased(an_upload(length=1))
+    store.put(upload, b"a")
+    upload = upload.fenced()
+    store.put(upload, b"b")
+    upload = upload.advanced(1, now=1.0)
+    assert not store.finish_at_once(upload)
+    await store.finish(upload)
+    assert (tmp_path / upload.id).read_bytes() == b"b"
+    assert not list((tmp_path / "parts").glob("u.*"))
     await store.close()
 
 

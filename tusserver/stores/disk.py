@@ -24,7 +24,7 @@ from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer, check_place
 from tusserver.stores.disk_calls import BLOCK, explaining, opened, sync_directory
-from tusserver.stores.disk_finish import finish
+from tusserver.stores.disk_finish import finish, finish_whole
 from tusserver.stores.disk_identity import file_system, identity
 from tusserver.stores.disk_layout import Layout
 from tusserver.stores.disk_writer import DiskWriter
@@ -125,13 +125,12 @@ class DiskBytes:
             self._here.do(lambda: self._put(upload, block))
 
     def finish_at_once(self, upload: Upload) -> bool:
-        """See ``PromptBytes``: where nothing has to be copied."""
-        if upload.earlier or not self._here.now:
+        """See ``PromptBytes``: where nothing has to be copied, cut off or removed."""
+        if upload.token > 1 or not self._here.now:
             return False
         check_place(upload, self._place)
         with explaining():
-            self._here.do(lambda: finish(self._layout, upload, durable=self._durable), "finish")
-        return True
+            return self._here.do(partial(finish_whole, self._layout, upload), "finish")
 
     async def unfinished(self) -> AsyncGenerator[str, None]:
         """See ``ByteStore``."""
@@ -165,7 +164,10 @@ class DiskBytes:
 
     async def room(self) -> int | None:
         """See ``ByteStore``."""
-        return await self._briefly("measure", self._measure)
+        if self._here.now:
+            with explaining():
+                return self._here.do(self._measure, "measure")
+        return await self._run(partial(self._here.there, self._measure, "measure"))
 
     def location(self, upload: Upload) -> str | None:
         """The path of the finished upload."""
@@ -185,12 +187,6 @@ class DiskBytes:
     async def ping(self) -> None:
         """See ``ByteStore``."""
         await self._run(self._probe)
-
-    async def _briefly(self, kind: str, work: Callable[[], T]) -> T:
-        if self._here.now:
-            with explaining():
-                return self._here.do(work, kind)
-        return await self._run(partial(self._here.there, work, kind))
 
     async def _reopened(self, opening: Callable[[], int]) -> int:
         if self._here.now:

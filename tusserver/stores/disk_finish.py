@@ -12,14 +12,26 @@ from tusserver.stores.disk_calls import copy_range, opened, sync_directory
 from tusserver.stores.disk_layout import Layout
 
 
+def finish_whole(layout: Layout, upload: Upload) -> bool:
+    """Give a COMPLETED upload's file its name, where all of its bytes and nothing else lie under the current token.
+    Returns whether they do. Raises what the operating system says."""
+    if not upload.begun or upload.earlier:
+        return False
+    own = layout.part(upload, upload.token)
+    if os.stat(own).st_size != upload.offset:
+        return False
+    os.rename(own, layout.final(upload))
+    return True
+
+
 def finish(layout: Layout, upload: Upload, *, durable: bool) -> None:
     """Make one file of a COMPLETED upload's bytes: the current token's is filled with what earlier tokens' hold, and
     renamed. Raises BytesMissing, FileNotFoundError and what else the operating system says."""
-    final = layout.final(upload)
     try:
-        _join(layout, upload, final, durable)
+        if not finish_whole(layout, upload):
+            _join(layout, upload, durable)
     except FileNotFoundError:
-        if not os.path.exists(final):  # it has not been finished before either
+        if not os.path.exists(layout.final(upload)):  # it has not been finished before either
             raise
     if durable:  # before anything else goes, even where another process has renamed and was killed
         sync_directory(layout.root)
@@ -27,14 +39,11 @@ def finish(layout: Layout, upload: Upload, *, durable: bool) -> None:
     layout.unlink_parts(upload, upload.token - 1)  # under the last one there is none any more
 
 
-def _join(layout: Layout, upload: Upload, final: str, durable: bool) -> None:
+def _join(layout: Layout, upload: Upload, durable: bool) -> None:
     # Into no earlier token's file, were it to hold every byte: its writer may not yet know that it is fenced
     own = layout.part(upload, upload.token)
-    earlier = upload.earlier
-    if not earlier and upload.begun and os.stat(own).st_size == upload.offset:
-        return os.rename(own, final)
     with opened(own, os.O_RDWR | (0 if upload.begun else os.O_CREAT)) as fd:
-        for part in earlier:
+        for part in upload.earlier:
             with opened(layout.part(upload, part.token), os.O_RDONLY) as source:
                 _copy(source, fd, part.start, part.stop)
         size = os.fstat(fd).st_size
@@ -42,9 +51,9 @@ def _join(layout: Layout, upload: Upload, final: str, durable: bool) -> None:
             raise BytesMissing
         if size > upload.offset:
             os.ftruncate(fd, upload.offset)
-        if durable and (earlier or size > upload.offset):
+        if durable and (upload.earlier or size > upload.offset):
             os.fdatasync(fd)
-    os.rename(own, final)
+    os.rename(own, layout.final(upload))
 
 
 def _copy(source: int, target: int, start: int, stop: int) -> None:

@@ -10,12 +10,12 @@ once, even if it is quick to say how full it is.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -33,25 +33,29 @@ was slow."""
 ALWAYS: Final = float("-inf")
 
 
-def _waited() -> int:
-    """How often this thread has gone to sleep by itself, most likely for a disk."""
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+class Usage(Protocol):
+    """Of what ``getrusage`` says: how often a thread has gone to sleep by itself, most likely for a disk."""
+
+    @property
+    def ru_nvcsw(self) -> int: ...
 
 
-# Where the system does not tell, it is taken to have waited each time
-WAITS: Final[Callable[[], int]] = _waited if hasattr(resource, "RUSAGE_THREAD") else itertools.count().__next__
+# Where the system does not tell of one thread, any one's sleep is taken for it
+USAGE: Final[Callable[[], Usage]] = partial(
+    resource.getrusage, getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+)
 
 
 class Here:
-    """``allowed``: whether it may be done in the event loop at all. ``clock``: seconds. ``waits``: how often the thread
+    """``allowed``: whether it may be done in the event loop at all. ``clock``: seconds. ``usage``: how often the thread
     has waited so far."""
 
     def __init__(
-        self, allowed: bool, clock: Callable[[], float] = time.monotonic, waits: Callable[[], int] = WAITS
+        self, allowed: bool, clock: Callable[[], float] = time.monotonic, usage: Callable[[], Usage] = USAGE
     ) -> None:
         self.allowed = allowed
         self._clock = clock
-        self._waits = waits
+        self._usage = usage
         self._doubtful: set[str] = set()
         self._slow: set[str] = set()
         self._again = ALWAYS
@@ -69,12 +73,12 @@ class Here:
 
     def do(self, work: Callable[[], T], kind: str = "write") -> T:
         """Do it here, and remember whether work of this kind was slow."""
-        waits, began = self._waits(), self._clock()
+        before, began = self._usage(), self._clock()
         try:
             return work()
         finally:
             ended = self._clock()
-            if ended - began <= SLOW or self._waits() == waits:
+            if ended - began <= SLOW or self._usage().ru_nvcsw == before.ru_nvcsw:
                 self._doubtful.discard(kind)
             elif ended - began <= QUICK and kind not in self._doubtful:
                 self._doubtful.add(kind)
