@@ -111,9 +111,8 @@ class Prompt:
             digest.take([block])
             if not digest.matches(command.body.checksum):
                 raise ChecksumMismatch(upload=upload)
-        taken = upload.noted("taken", by=self._holder)
         return rules.counted(
-            taken, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
+            upload, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
         )
 
     def _put(self, upload: Upload, block: bytes) -> None:

@@ -220,13 +220,14 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def advanced(self, offset: int, *, now: float, by: str | None = None) -> Upload:
         """Count the durable bytes up to ``offset`` under the current token; the last one completes the upload. ``by``:
-        who has written them, where that is not the holder of a lease."""
+        who has taken the upload and written them, where nobody holds a lease."""
         before, length = self.offset, self.length
         if self.status is not Status.ACTIVE or offset < before or (length is not None and offset > length):
             raise InvalidTransition(f"{self.status} upload at {before} of {length} cannot go to {offset}")
         parts, timeline = self.parts, self.timeline
         if offset > before:
-            timeline = self._with("received", by or self._holder, offset)
+            taken = timeline if by is None else self._with("taken", by)
+            timeline = noted(taken, Moment("received", offset, by or self._holder))
             start = parts[-1].start if self.begun else before
             parts = (*self.earlier, Part(token=self.token, start=start, stop=offset))
         moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
@@ -277,8 +278,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     def _holder(self) -> str | None:
         return self.lease.holder if self.lease is not None else None
 
-    def _with(self, what: str, by: str | None = None, offset: int | None = None) -> Timeline:
-        return noted(self.timeline, Moment(what, self.offset if offset is None else offset, by))
+    def _with(self, what: str, by: str | None = None) -> Timeline:
+        return noted(self.timeline, Moment(what, self.offset, by))
 
     def _lease(self) -> Lease:
         if self.lease is None:
