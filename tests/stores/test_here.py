@@ -74,6 +74,17 @@ def test_threads_do_it_until_it_is_quick_again() -> None:
     assert here.now
 
 
+def test_a_pause_that_is_over_is_over() -> None:
+    clock = Clock()
+    here = here_by(clock)
+    here.do(lambda: clock.pass_by(QUICK * 2))
+    here.there(lambda: "quick")
+    clock.pass_by(PAUSE)
+    assert here.now
+    clock.pass_by(-PAUSE)  # nobody asks what time it is any more
+    assert here.now
+
+
 def test_slow_work_that_fails_is_slow_too() -> None:
     clock = Clock()
     here = here_by(clock)

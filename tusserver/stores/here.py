@@ -30,9 +30,6 @@ QUICK: Final = 0.025
 was slow."""
 
 
-ALWAYS: Final = float("-inf")
-
-
 class Usage(Protocol):
     """Of what ``getrusage`` says: how often a thread has gone to sleep by itself, most likely for a disk."""
 
@@ -58,7 +55,7 @@ class Here:
         self._usage = usage
         self._doubtful: set[str] = set()
         self._slow: set[str] = set()
-        self._again = ALWAYS
+        self._again: float | None = None
         self._underway: dict[int, float] = {}
 
     @property
@@ -66,10 +63,14 @@ class Here:
         """Whether the next piece is to be done here."""
         if not self.allowed or self._slow:
             return False
-        if not self._underway and self._again == ALWAYS:
+        if self._again is not None:
+            if self._clock() < self._again:
+                return False
+            self._again = None
+        if not self._underway:
             return True
         now = self._clock()
-        return now >= self._again and all([now - since <= QUICK for since in list(self._underway.values())])
+        return all([now - since <= QUICK for since in list(self._underway.values())])
 
     def do(self, work: Callable[[], T], kind: str = "write") -> T:
         """Do it here, and remember whether work of this kind was slow."""
