@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import compress
-from operator import ne
+from operator import attrgetter, ne
 from typing import Any, Final
 
 from tusserver.protocol.upload import TOMBSTONES, Upload
@@ -46,10 +46,15 @@ SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS deployment (one INTEGER PRIMARY KEY CHECK (one = 1), place TEXT NOT NULL)",
 )
 
-SEARCHED: Final = (
-    "version", "status", "kind", "created_at", "updated_at", "ended_at", "expires_at",
-    "holder", "contested", "stored", "offset", "length",
+PLAIN: Final = (
+    "version", "status._value_", "kind._value_", "created_at", "updated_at", "ended_at", "expires_at",
+    "stored", "offset", "length",
 )  # fmt: skip
+"""What an upload says under the name of the column; a status and a kind are more than their texts."""
+
+SEARCHED: Final = (*(name.partition(".")[0] for name in PLAIN), "holder", "contested")
+
+_plain: Final = attrgetter(*PLAIN)
 
 INSERT: Final = (
     f"INSERT INTO uploads (id, {', '.join(SEARCHED)}, document) VALUES (?, {'?, ' * len(SEARCHED)}?) "
@@ -120,17 +125,4 @@ def row(upload: Upload, document: str) -> tuple[Any, ...]:
 def _searched(upload: Upload) -> tuple[Any, ...]:
     """The values of the columns ``SEARCHED``."""
     lease = upload.lease
-    return (
-        upload.version,
-        upload.status._value_,  # ``value`` is a property written in Python
-        upload.kind._value_,
-        upload.created_at,
-        upload.updated_at,
-        upload.ended_at,
-        upload.expires_at,
-        lease and lease.holder,
-        lease is not None and lease.contest is not None,
-        upload.stored,
-        upload.offset,
-        upload.length,
-    )
+    return (*_plain(upload), lease and lease.holder, lease is not None and lease.contest is not None)
