@@ -12,6 +12,7 @@ be made are then a file without a session, which ``tusserver fsck`` finds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from tusserver.body import RequestBody
@@ -78,7 +79,7 @@ class Prompt:
         if block is None or counted is None:
             return None
         try:
-            return await self._sessions.create_along(counted, lambda: self._put(upload, block))
+            return await self._sessions.create_along(counted, partial(self._put, upload, block))
         except _Slow:
             return None
 
@@ -91,7 +92,7 @@ class Prompt:
         if counted is None:
             return None
         try:
-            return await self._sessions.swap_along(upload, counted, lambda: self._put(upload, block))
+            return await self._sessions.swap_along(upload, counted, partial(self._put, upload, block))
         except _Slow:
             return None
 

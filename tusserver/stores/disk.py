@@ -122,7 +122,7 @@ class DiskBytes:
         """See ``PromptBytes``."""
         check_place(upload, self._place)
         with explaining():
-            self._here.do(lambda: self._put(upload, block))
+            self._here.do(partial(self._put, upload, block))
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied, cut off or removed."""

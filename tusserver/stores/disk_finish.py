@@ -15,7 +15,7 @@ from tusserver.stores.disk_layout import Layout
 def finish_whole(layout: Layout, upload: Upload) -> bool:
     """Give a COMPLETED upload's file its name, where all of its bytes and nothing else lie under the current token.
     Returns whether they do. Raises what the operating system says."""
-    if not upload.begun or upload.earlier:
+    if not upload.begun or len(upload.parts) > 1:
         return False
     own = layout.part(upload, upload.token)
     if os.stat(own).st_size != upload.offset:
