@@ -266,7 +266,7 @@ async def test_those_that_come_together_are_carried_out_together(tmp_path: Path)
     seen: list[str] = []
     async with Desk(tmp_path, Hooks(), prompt=True) as desk:
         uploads = await asyncio.gather(*(desk.made(4) for _ in range(5)))
-        desk.sessions._database._connection.set_trace_callback(seen.append)  # type: ignore[union-attr]
+        desk.sessions._database._connection.set_trace_callback(seen.append)
         done = await asyncio.gather(*(desk.append(upload, b"data") for upload in uploads))
         assert [upload.status for upload in done] == [Status.COMPLETED] * 5
         assert [(desk.root / "uploads" / upload.id).read_bytes() for upload in done] == [b"data"] * 5

@@ -41,7 +41,6 @@ def locked(store: SqliteSessions, tmp_path: Path) -> Iterator[sqlite3.Connection
 def statements(store: SqliteSessions) -> list[str]:
     """What the loop's connection is told from now on."""
     seen: list[str] = []
-    assert store._database._connection is not None
     store._database._connection.set_trace_callback(seen.append)
     return seen
 
