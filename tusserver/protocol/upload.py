@@ -228,8 +228,10 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if offset > before:
             taken = timeline if by is None else self._with("taken", by)
             timeline = noted(taken, Moment("received", offset, by or self._holder))
-            start = parts[-1].start if self.begun else before
-            parts = (*self.earlier, Part(token=self.token, start=start, stop=offset))
+            if self.begun:
+                parts = (*parts[:-1], replace(parts[-1], stop=offset))
+            else:
+                parts = (*parts, Part(token=self.token, start=before, stop=offset))
         moved = replace(self, parts=parts, updated_at=now, timeline=timeline)
         return moved.to(Status.COMPLETED, now=now) if offset == length else moved
 
