@@ -18,7 +18,7 @@ LAYERS = (
     ("stores",),
     ("units", "forms", "settings", "logs", "records"),
     ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "digest", "body", "metrics", "recent", "origin", "cors"),
-    ("bulletin", "bodies", "intake", "receiver", "assembly", "place", "prompt", "engine"),
+    ("bulletin", "bodies", "intake", "receiver", "assembly", "place", "prompt", "room", "engine"),
     ("downloads", "exchange", "endpoints", "admin", "admin_token", "dashboard", "page", "doctor"),
     ("app",),
     ("connection", "cycle", "parser", "patience", "wire", "listening", "shares", "accepting"),

@@ -27,12 +27,12 @@ from tusserver.protocol.refusals import (
     ChecksumMismatch,
     LengthExceeded,
     ShuttingDown,
-    StorageFull,
     TooLarge,
 )
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
 from tusserver.receiver import Receiver
+from tusserver.room import Room
 from tusserver.stores.base import ByteStore, Conflict, SessionStore
 from tusserver.sweeper import erase
 
@@ -80,6 +80,7 @@ class Engine:
         self.place = Place(sessions, storage)
         self._leases = Leases(sessions, holder=holder, timing=timing, preempted=metrics.preempted)
         self.receiving = self._leases.held
+        self._room = Room(storage, lambda: self._leases.awaited)
         self._receiver = Receiver(storage, self._leases, limits=limits, hooks=hooks, metrics=metrics, clock=clock)
         prompt = Prompt.over(sessions, storage, holder=holder, limits=limits, clock=clock)
         self._prompt = prompt if hooks.pre_finish is None else None  # who asks a hook in between cannot be prompt
@@ -130,7 +131,7 @@ class Engine:
         upload = rules.created(command, upload_id=secrets.token_hex(16), limits=self._limits, now=self._clock())
         upload = upload.placed(self.storage.place)
         upload = await self._as_allowed(upload, caller)
-        await self._check_room(upload.length)
+        await self._room.check(upload.length or 0)
         if command.body is not None and command.body.size != 0 and not upload.completed:
             append = Append(upload_id=upload.id, offset=0, body=command.body)
             made = await self._to_its_end(self._create_at_once(upload, append, body, caller))
@@ -263,11 +264,6 @@ class Engine:
         self.made(upload.id, caller.client)
         self._metrics.created()
         await tell(self._hooks.post_create, lambda: self._receiver.event(upload, caller))
-
-    async def _check_room(self, length: int | None) -> None:
-        room = await self.storage.room() if length else None
-        if length is not None and room is not None and length > room - self._leases.awaited:
-            raise StorageFull(f"The storage has no room for {length} bytes; try again later or send less.")
 
     async def _expect_nothing(self, body: RequestBody, upload: Upload | None = None) -> None:
         async with contextlib.aclosing(body.batches()) as batches:

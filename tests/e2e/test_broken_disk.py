@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -82,10 +83,11 @@ def complete(server: ServerProcess, url: str) -> None:
 
 
 def asks_for_room(server: ServerProcess) -> socket.socket:
-    """A POST whose answer waits until the disk says how full it is."""
+    """A POST whose answer waits until the disk says how full it is, since it announces most of what was free."""
+    length = shutil.disk_usage(server.log).free * 3 // 4
     raw = socket.create_connection(("127.0.0.1", server.port))
     server.connections.append(raw)
-    raw.sendall(b"POST /files HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: 5\r\n\r\n")
+    raw.sendall(f"POST /files HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Length: {length}\r\n\r\n".encode())
     return raw
 
 
