@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -324,6 +325,30 @@ def test_failing_post_hooks_are_harmless(serve: Serve) -> None:
     url = upload(serve(**dict.fromkeys(POST, failing)))
     assert get(url).content == DATA
     assert delete(url).status_code == 204
+
+
+# A server that loses a body
+
+
+@pytest.mark.parametrize(
+    ("http", "status", "error"), [("httptools", b"400", b'"body_incomplete"'), ("h11", b"204", b"upload-offset: 3")]
+)
+def test_a_body_that_its_server_has_lost_is_not_taken_for_an_empty_one(
+    tmp_path: Path, http: str, status: bytes, error: bytes
+) -> None:
+    """uvicorn with httptools loses that of a client that would rather speak HTTP/2."""
+    with serving(app_at(tmp_path), http=http) as root:
+        url = create(root + "/files", 3).headers["Location"]
+        octets = "".join(f"{name}: {value}\r\n" for name, value in OCTETS.items())
+        framing = "Upload-Offset: 0\r\nContent-Length: 3\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\nabc"
+        where = urlsplit(url)
+        with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
+            raw.sendall(f"PATCH {where.path} HTTP/1.1\r\nHost: x\r\n{octets}{framing}".encode())
+            answer = b"".join(iter(lambda: raw.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 " + status) and error in answer
+        if status == b"400":
+            assert head(url).headers["Upload-Offset"] == "0" and patch(url, b"abc").status_code == 204
+        assert get(url).content == b"abc"
 
 
 # Before the body is read

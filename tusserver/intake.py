@@ -15,7 +15,7 @@ from tusserver.digest import Digest, cut
 from tusserver.hold import Hold
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append
-from tusserver.protocol.refusals import ChecksumMismatch, Refusal
+from tusserver.protocol.refusals import BodyIncomplete, ChecksumMismatch, Refusal
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import ByteStore, ByteWriter
@@ -72,8 +72,8 @@ class Intake:
             await self.committed(upload)
 
     async def receive(self, body: RequestBody, command: Append, algorithms: Sequence[str]) -> None:
-        """Write the body. Raises whatever ended it early, LengthExceeded or TooLarge, or ChecksumMismatch; the
-        writer's position says what arrived."""
+        """Write the body. Raises whatever ended it early, BodyIncomplete, LengthExceeded or TooLarge, or
+        ChecksumMismatch; the writer's position says what arrived."""
         end = rules.bound(self.hold.upload, command, self.limits)
         digest = Digest(command.body, algorithms)
         self.hold.interrupted = body.interrupt
@@ -84,6 +84,8 @@ class Intake:
             over = await self._carry(body, digest, end)
         if over:
             raise rules.overflow(self.hold.upload, command)
+        if command.body.size is not None and body.received < command.body.size:
+            raise BodyIncomplete
         checksum = command.body.checksum
         if command.body.checksum_follows and body.trailer is not None:
             checksum = body.trailer()

@@ -234,6 +234,7 @@ STATUSES = {
     refusals.BadChecksum: 400,
     refusals.LengthFixed: 400,
     refusals.ClientGone: 400,
+    refusals.BodyIncomplete: 400,
     refusals.FinalUploadFixed: 403,
     refusals.UploadNotFound: 404,
     refusals.UploadNotFinished: 404,

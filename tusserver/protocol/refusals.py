@@ -171,6 +171,13 @@ class ClientGone(Refusal):
     message = "The connection ended before the body did."
 
 
+class BodyIncomplete(Refusal):
+    """The server said that the body had ended, but it was not all there. What arrived is kept (CORE-41)."""
+
+    code = "body_incomplete"
+    message = "Fewer bytes arrived than Content-Length says; ask for the offset with HEAD, and leave out Upgrade."
+
+
 class BodyTimeout(Refusal):
     """No byte of the body arrived for the idle timeout. What arrived is kept (CORE-40)."""
 

@@ -45,6 +45,7 @@ STATUS: Final[Mapping[type[Refusal], int]] = {
     refusals.ChecksumMismatch: 460,
     refusals.HookRefused: 403,
     refusals.ClientGone: 400,
+    refusals.BodyIncomplete: 400,
     refusals.BodyTimeout: 408,
     refusals.TakenOver: 409,
     refusals.UploadBusy: 423,
