@@ -24,11 +24,13 @@ def serving(
     *,
     lifespan: bool = True,
     http: Any = "auto",
+    keep_alive: int = 5,
     before: Callable[[], Awaitable[None]] = _nothing,
     after: Callable[[], Awaitable[None]] = _nothing,
 ) -> Iterator[str]:
     """Serve on a free port; the URL of the root. ``http``: the connection's class, where it is not uvicorn's own.
-    ``before`` and ``after`` run in the server's event loop."""
+    ``keep_alive``: seconds after which one that is not used is closed. ``before`` and ``after`` run in the server's
+    event loop."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = uvicorn.Config(
@@ -37,6 +39,7 @@ def serving(
         lifespan="on" if lifespan else "off",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=keep_alive,
         timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)

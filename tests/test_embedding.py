@@ -85,9 +85,9 @@ def test_mounted_under_a_prefix(
     host = with_lifespan(framework, uploads) if lifecycle == "lifespan" else framework()
     host.mount(prefix, uploads)
     # whoever neither enters running() nor calls start() is started by the first request
-    before = {"before": uploads.start} if lifecycle == "start and stop" else {}
-    after = {} if lifecycle == "lifespan" else {"after": uploads.stop}
-    with serving(host, lifespan=lifecycle == "lifespan", **before, **after) as root:
+    calls: dict[str, Any] = {"before": uploads.start} if lifecycle == "start and stop" else {}
+    calls |= {} if lifecycle == "lifespan" else {"after": uploads.stop}
+    with serving(host, lifespan=lifecycle == "lifespan", **calls) as root:
         created = create(root + base)
         assert created.status_code == 201
         url = created.headers["Location"]

@@ -5,7 +5,7 @@ Other than uvicorn's own:
 * A shutdown first interrupts the uploads, which are saved and answered; uvicorn would wait for them to end.
 * Request trailers come in a list of their own (the ASGI extension ``tusserver.trailers``); uvicorn adds them to the
   headers, where a client could add any header after these were checked.
-* The head of a request is bounded in bytes and in seconds, and so are the requests that do not wait for an answer.
+* The head of a request is bounded in bytes and in seconds; requests that do not wait for answers are bounded in number.
 * A request that asks for another protocol beside (``Upgrade``, as clients do that would rather speak HTTP/2) is
   answered in this one; uvicorn loses its body, and takes what comes later of it for a request.
 * What is no HTTP is told only once the requests before it have been answered.
@@ -34,12 +34,16 @@ from tusserver.wire import refusal
 log = logging.getLogger("tusserver.connection")
 
 MAX_HEAD: Final = 256 * 1024
+"""Bytes of a request's head, not counting what came along with its beginning."""
 WORTH_CLAIMING: Final = 128 * 1024
 """Bytes of a body from which on taking it off the connection is cheaper than reading it."""
 HIGH_WATER: Final = 64 * 1024
 """Bytes of a body that wait until somebody asks for them, from which on reading stops."""
 PIPELINED: Final = 16
-"""Requests that wait for the answers to those before, from which on reading stops."""
+"""Requests that have not been answered, beyond which reading stops."""
+MOST_PIPELINED: Final = 100
+"""Those that are answered. What one read brings beyond these is thrown away, and the connection closes behind them, as
+it always may: RFC 9112 section 9.3.2."""
 
 ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
@@ -64,13 +68,12 @@ class UploadProtocol(asyncio.Protocol):
         self._app: Any = config.loaded_app
         self._app_state = app_state
         self._loop = _loop or asyncio.get_running_loop()
-        self._patience = Patience(
-            self._loop, keep_alive=config.timeout_keep_alive, late=self._head_is_late, idle=self._close
-        )
+        self._keep_alive = config.timeout_keep_alive
         self._parser = Parser(self)
         self._cycles: deque[tuple[Cycle, Scope]] = deque()  # those not answered yet; the first is at it
-        self._cycle: Cycle | None = None  # the last whose head has come
+        self._cycle: Cycle | None = None  # the one whose body comes, answered or not
         self._read_paused = False
+        self._deaf = False
         self._room = asyncio.Event()
 
     # The transport's side
@@ -82,6 +85,9 @@ class UploadProtocol(asyncio.Protocol):
         self._server = _address(transport.get_extra_info("sockname"))
         self._client = _address(transport.get_extra_info("peername"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._patience = Patience(
+            self._loop, keep_alive=self._keep_alive, late=self._head_is_late, idle=transport.close
+        )
         self._patience.expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -97,6 +103,8 @@ class UploadProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
+        if self._deaf:
+            return
         try:
             self._parser.feed(data)
         except NotHttp as error:
@@ -125,7 +133,7 @@ class UploadProtocol(asyncio.Protocol):
         if self._cycles:
             self._cycles[-1][0].keep_alive = False
         else:
-            self._close()
+            self.transport.close()
         if isinstance(self._app, TusApp):
             self._app.begin_drain()
 
@@ -134,6 +142,8 @@ class UploadProtocol(asyncio.Protocol):
     def on_head(self, method: str, version: str, url: Url, keep_alive: bool) -> None:
         """See ``Listener``: the application is started, once the requests before have been answered."""
         self._patience.head_complete()
+        if len(self._cycles) >= MOST_PIPELINED:
+            return self._hang_up()
         said = dict(self._parser.headers)
         chunks = version == "1.1"
         length = self._claimable(method, said)
@@ -142,13 +152,15 @@ class UploadProtocol(asyncio.Protocol):
             head_only=method == "HEAD",
             keep_alive=chunks and keep_alive,
             chunks=chunks,
-            awaits_continue=chunks and said.get(b"expect", b"").lower() == b"100-continue",
+            awaits_continue=chunks and said.get(b"expect", b"").strip().lower() == b"100-continue",
             claimable=length,
         )
         self._cycles.append((cycle, self._scope(method, version, url, cycle)))
         if len(self._cycles) == 1:
             self._begin()
-        if len(self._cycles) > PIPELINED or length is not None:
+            if length is not None:
+                self.pause_reading()
+        elif len(self._cycles) > PIPELINED:
             self.pause_reading()
 
     def on_body(self, block: bytes) -> None:
@@ -179,7 +191,7 @@ class UploadProtocol(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """See ``Connection``."""
-        if self._read_paused and len(self._cycles) <= PIPELINED and not self.transport.is_closing():
+        if self._read_paused and self._may_read() and not self.transport.is_closing():
             self._read_paused = False
             self.transport.resume_reading()
 
@@ -200,6 +212,13 @@ class UploadProtocol(asyncio.Protocol):
         self.resume_reading()
 
     # What they have in common
+
+    def _may_read(self) -> bool:
+        """Whether what waits for the answers before leaves room for more. The one that is being answered may always
+        have more of its body: it has asked."""
+        if len(self._cycles) < 2:
+            return True
+        return len(self._cycles) <= PIPELINED and self._cycles[-1][0].waiting <= HIGH_WATER
 
     def _scope(self, method: str, version: str, url: Url, cycle: Cycle) -> Scope:
         raw_path = url.path or b"/"
@@ -236,24 +255,32 @@ class UploadProtocol(asyncio.Protocol):
         task.add_done_callback(tasks.discard)
 
     def _head_is_late(self) -> None:
-        self._refuse(408, "headers_timeout", "The request's headers did not arrive in time; ask again.")
+        if self._read_paused:  # it may have come, and not been read
+            self._patience.expect_head()
+        else:
+            self._refuse(408, "headers_timeout", "The request's headers did not arrive in time; ask again.")
+
+    def _hang_up(self) -> None:
+        """Answer what waits, and close then. Nothing else is taken in, but that the client goes is still noticed."""
+        self._cycles[-1][0].keep_alive = False
+        self._cycle = None
+        self._deaf = True
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer what is no request, and close. Requests before it are answered first; then the connection closes."""
+        """Answer what is no request, or the request whose body is none, and close. Where others wait to be answered,
+        there will be no answer to this one."""
         if self.transport.is_closing():
             return
-        broken = bool(self._cycles) and not self._cycles[-1][0].complete
-        if broken and len(self._cycles) > 1:
+        broken = self._cycles[-1][0] if self._cycles and not self._cycles[-1][0].complete else None
+        if broken is not None and len(self._cycles) > 1:
             self._cycles.pop()
-            broken = False
-        if self._cycles and not broken:
-            self._cycles[-1][0].keep_alive = False
-            return self.pause_reading()
-        if not (broken and self._cycles[0][0].started):
+            return self._hang_up()
+        if self._cycles and broken is None:
+            return self._hang_up()
+        if broken is None or not broken.started:
             self.transport.write(refusal(status, code, message))
-        self._close()
-
-    def _close(self) -> None:
+        if broken is not None:  # the end of the connection may be far away still
+            broken.lose()
         self.transport.close()
 
 

@@ -22,7 +22,18 @@ from uvicorn.server import ServerState
 
 from tusserver.body import Claim
 from tusserver.exchange import Headers
-from tusserver.wire import CLOSE, CONTINUE, END, LAST_CHUNK, STATUS_LINES, checked, chunk, lines, raw_lines
+from tusserver.wire import (
+    CLOSE,
+    CONTINUE,
+    END,
+    LAST_CHUNK,
+    STATUS_LINES,
+    checked,
+    chunk,
+    lines,
+    lines_of_all,
+    raw_lines,
+)
 
 log = logging.getLogger("tusserver.connection")
 
@@ -40,7 +51,7 @@ class Connection(Protocol):
         ...
 
     def resume_reading(self) -> None:
-        """Take what comes."""
+        """Take what comes, where there is room for it."""
         ...
 
     async def writable(self) -> None:
@@ -62,7 +73,8 @@ class Cycle:
     bytes of a body that may be claimed.
 
     ``waiting``: bytes of the body that nobody has asked for yet. ``complete``: all of it has arrived. ``started``: the
-    response has begun. ``answered``: it is complete. ``gone``: the client is.
+    response has begun. ``answered``: it is complete. ``gone``: the client is, or has been told
+    otherwise.
     """
 
     complete = started = answered = gone = False
@@ -216,7 +228,9 @@ class Cycle:
 
     def _write(self, status: int, said: Iterable[bytes], body: bytes = b"") -> None:
         connection = self._connection
-        always = raw_lines(tuple(connection.state.default_headers))
+        if self._awaits_continue and not self.complete:  # it may send the body all the same, or not
+            self.keep_alive = False
+        always = lines_of_all(tuple(connection.state.default_headers))
         end = END if self.keep_alive else CLOSE
         connection.transport.write(b"".join((STATUS_LINES[status], always, *said, end, body)))
         self.started, self._awaits_continue = True, False
@@ -228,7 +242,7 @@ class Cycle:
             b"close" in map(bytes.strip, value.lower().split(b",")) for name, value in said if name == b"connection"
         ):
             self.keep_alive = False
-        rest = tuple(each for each in said if each[0] != b"connection")
+        rest = [each for each in said if each[0] != b"connection"]
         self._write(status, [raw_lines(rest), framing])
 
     def _framing(self, status: int, said: dict[bytes, bytes]) -> bytes:

@@ -25,8 +25,7 @@ class Listener(Protocol):
     """Who is told of requests."""
 
     def on_head(self, method: str, version: str, url: Url, keep_alive: bool) -> None:
-        """A head has come whole. ``version`` of HTTP; ``keep_alive``: the client wants to send more requests. Raises
-        httptools.HttpParserError."""
+        """A head has come whole. ``version`` of HTTP; ``keep_alive``: the client wants to send more requests."""
         ...
 
     def on_body(self, block: bytes) -> None:
@@ -40,10 +39,12 @@ class Listener(Protocol):
 
 class Parser:
     """``headers`` of the last head, names in lower case. ``trailers``: a list to which those are added that come behind
-    its body. ``head``: bytes that have been fed since a head began which has not come whole; None where there is none.
+    its body. ``head``: bytes that have been fed after those in which a head began that has not come whole; None where
+    there is none.
     """
 
     head: int | None = None
+    _fed = 0
     _asks_for_other = False
 
     def __init__(self, listener: Listener) -> None:
@@ -66,6 +67,7 @@ class Parser:
     def feed(self, data: bytes) -> None:
         """Bytes have arrived. Raises NotHttp, TrailersTooLarge, and what the listener raises."""
         rest: bytes | memoryview = data
+        self._fed = len(data)
         try:
             while rest:
                 rest = self._feed(rest)
@@ -76,8 +78,8 @@ class Parser:
             raise NotHttp(str(error)) from error
         if self.head is not None:
             self.head += len(data)
-        if self.trailers and sum([len(name) + len(value) for name, value in self.trailers]) > MAX_TRAILERS:
-            raise TrailersTooLarge
+        if self.trailers:
+            self._check_trailers()
 
     # httptools's side
 
@@ -86,7 +88,7 @@ class Parser:
         self._target = b""
         self.headers: Fields = []
         self._fields = self.headers
-        self.head = 0
+        self.head = -self._fed
 
     def on_url(self, part: bytes) -> None:
         """A part of the request's target."""
@@ -110,6 +112,8 @@ class Parser:
 
     def on_message_complete(self) -> None:
         """The body is; of a request that asks for another protocol, httptools leaves it to that."""
+        if self.trailers:
+            self._check_trailers()
         if not self._asks_for_other:
             self._on_end()
 
@@ -121,6 +125,10 @@ class Parser:
             self._stay()
             return memoryview(data)[asked.args[0] :]
         return b""
+
+    def _check_trailers(self) -> None:
+        if sum([len(name) + len(value) for name, value in self.trailers]) > MAX_TRAILERS:
+            raise TrailersTooLarge
 
     def _stay(self) -> None:
         """Go on in HTTP/1.1 with a request that asks for another protocol beside, as a server may (RFC 9110 section

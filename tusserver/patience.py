@@ -10,8 +10,8 @@ HEAD_SECONDS: Final = 30.0
 
 
 class Patience:
-    """``late`` is called where a head has not come within HEAD_SECONDS, ``idle`` where nothing has for ``keep_alive``
-    seconds after an answer."""
+    """``late`` is called where a head has not come within HEAD_SECONDS, ``idle`` where none has begun within
+    ``keep_alive`` seconds of an answer."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, *, keep_alive: float, late: Callable[[], None], idle: Callable[[], None]
@@ -26,15 +26,13 @@ class Patience:
 
     def expect_head(self) -> None:
         """A head is to come, or the rest of it."""
-        if self._head is None:
-            self._head = self._loop.call_later(HEAD_SECONDS, self._late)
-
-    def head_begun(self) -> None:
-        """The connection is not idle."""
         self._idle_since = None
+        if self._head is None:
+            self._head = self._loop.call_later(HEAD_SECONDS, self._look_late)
 
     def head_complete(self) -> None:
-        """It has come."""
+        """It has come, and there is something to do."""
+        self._idle_since = None
         if self._head is not None:
             self._head.cancel()
             self._head = None
@@ -51,6 +49,11 @@ class Patience:
         if self._look is not None:
             self._look.cancel()
             self._look = None
+        del self._late, self._idle  # which hold on to the connection
+
+    def _look_late(self) -> None:
+        self._head = None
+        self._late()
 
     def _look_idle(self) -> None:
         """One look at a time is enough: a timer for each answer would cost more than sending it."""

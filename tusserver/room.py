@@ -31,7 +31,7 @@ class Room:
             return
         wanted = length + self._awaited()
         if self._clock() >= self._asked + SOON or (self._room is not None and wanted > self._room / 2):
-            self._asked = self._clock()
             self._room = await self._storage.room()
+            self._asked = self._clock()
         if self._room is not None and wanted > self._room:
             raise StorageFull(f"The storage has no room for {length} bytes; try again later or send less.")

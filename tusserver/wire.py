@@ -41,10 +41,13 @@ def checked(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     return lower
 
 
-@lru_cache(4)  # those that go with every response are the same for a second
-def raw_lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+def raw_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Their lines."""
     return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+lines_of_all: Final = lru_cache(4)(raw_lines)
+"""The lines of headers that go with all responses, which are the same for a second."""
 
 
 def lines(headers: Headers) -> list[bytes]:

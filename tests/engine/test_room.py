@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,14 @@ async def test_what_is_on_its_way_takes_room_too(disk: Disk) -> None:
 async def test_nothing_needs_no_room(disk: Disk) -> None:
     await disk.room.check(0)
     assert disk.store.times == 0
+
+
+async def test_nothing_is_believed_that_was_said_long_ago(disk: Disk) -> None:
+    await disk.store.start()
+    await disk.room.check(16 * KIB)
+    disk.now += SOON
+    disk.ballast(1020 * KIB)
+    checks = [disk.room.check(16 * KIB) for _ in range(3)]
+    found = await asyncio.gather(*checks, return_exceptions=True)
+    assert [type(each) for each in found] == [StorageFull] * 3
+    await disk.store.close()
