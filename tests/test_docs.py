@@ -17,6 +17,7 @@ from tusserver.protocol.refusals import Refusal
 from tusserver.protocol.tus1_answers import STATUS
 from tusserver.protocol.upload import Status
 from tusserver.settings import Settings
+from tusserver.wire import REFUSALS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,7 +41,8 @@ def anchors(text: str) -> set[str]:
 def test_every_error_code_is_documented_with_its_status() -> None:
     said = dict(re.findall(r"^\| `(\w+)` \| (\d+) \|", page("protocol.md"), re.MULTILINE))
     real = {kind.code: str(next(STATUS[base] for base in kind.__mro__ if base in STATUS)) for kind in refusals()}
-    assert said == {**real, "internal_error": "500"}
+    connections = {code: str(status) for code, (status, _) in REFUSALS.items()}
+    assert said == {**real, **connections, "internal_error": "500"}
 
 
 def test_every_module_is_in_the_tree() -> None:

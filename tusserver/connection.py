@@ -109,14 +109,14 @@ class UploadProtocol(asyncio.Protocol):
             self._parser.feed(data)
         except NotHttp as error:
             log.info("not HTTP", extra={"why": str(error), "client": self._client and self._client[0]})
-            self._refuse(400, "bad_request", "This is not HTTP/1.1; look at the client, or at what is in between.")
+            self._refuse("bad_request")
         except TrailersTooLarge:
-            self._refuse(431, "trailers_too_large", "The request's trailers are too large; send a checksum only.")
+            self._refuse("trailers_too_large")
         head = self._parser.head
         if head is not None:
             self._patience.expect_head()
             if head > MAX_HEAD:
-                self._refuse(431, "headers_too_large", "The request's headers are too large; shorten them.")
+                self._refuse("headers_too_large")
 
     def pause_writing(self) -> None:
         """The client is slow to take what is written."""
@@ -258,7 +258,7 @@ class UploadProtocol(asyncio.Protocol):
         if self._read_paused:  # it may have come, and not been read
             self._patience.expect_head()
         else:
-            self._refuse(408, "headers_timeout", "The request's headers did not arrive in time; ask again.")
+            self._refuse("headers_timeout")
 
     def _hang_up(self) -> None:
         """Answer what waits, and close then. Nothing else is taken in, but that the client goes is still noticed."""
@@ -266,7 +266,7 @@ class UploadProtocol(asyncio.Protocol):
         self._cycle = None
         self._deaf = True
 
-    def _refuse(self, status: int, code: str, message: str) -> None:
+    def _refuse(self, code: str) -> None:
         """Answer what is no request, or the request whose body is none, and close. Where others wait to be answered,
         there will be no answer to this one."""
         if self.transport.is_closing():
@@ -278,7 +278,7 @@ class UploadProtocol(asyncio.Protocol):
         if self._cycles and broken is None:
             return self._hang_up()
         if broken is None or not broken.started:
-            self.transport.write(refusal(status, code, message))
+            self.transport.write(refusal(code))
         if broken is not None:  # the end of the connection may be far away still
             broken.lose()
         self.transport.close()

@@ -69,8 +69,18 @@ def chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body) if body else b""
 
 
-def refusal(status: int, code: str, message: str) -> bytes:
-    """The whole answer to what is no request."""
+REFUSALS: Final = {
+    "bad_request": (400, "This is not HTTP/1.1; look at the client, or at what is in between."),
+    "headers_timeout": (408, "The request's headers did not arrive in time; ask again."),
+    "headers_too_large": (431, "The request's headers are too large; shorten them."),
+    "trailers_too_large": (431, "The request's trailers are too large; send a checksum only."),
+}
+"""What is answered to what is no request, or none that can be taken in."""
+
+
+def refusal(code: str) -> bytes:
+    """The whole answer, for one of REFUSALS."""
+    status, message = REFUSALS[code]
     body = json.dumps({"error": code, "message": message}).encode()
     head = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     return b"".join([STATUS_LINES[status], *lines(head), CLOSE, body])
