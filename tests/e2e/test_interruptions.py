@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.e2e.server import OCTETS, ServerProcess, received, sha256, some_bytes, wait_for
+from tests.http.asking import kept
 
 pytestmark = pytest.mark.parametrize("way", ["direct", "plain"], indirect=True)
 
@@ -175,6 +176,7 @@ def test_take_over_between_worker_processes(start: Callable[..., ServerProcess])
         hung = server.opened_patch(url, 0, len(data))
         hung.sendall(data[:300_000])
         wait_for(partial(delivered, hung))
+        wait_for(partial(kept, server, url), what="its worker to have begun")
         started = time.monotonic()
         assert server.offset(url) == 300_000
         assert time.monotonic() - started < 1.5

@@ -48,6 +48,7 @@ def test_without_its_storage_a_server_lives_but_is_not_ready(bereft: tuple[Serve
 
 def test_without_its_storage_a_server_takes_no_upload(bereft: tuple[ServerProcess, str]) -> None:
     server, _ = bereft
+    wait_for(lambda: post(server, Upload_Length="5").status_code == 503, 5, "the server to ask its storage again")
     answer = post(server, Upload_Length="5")
     assert answer.status_code == 503 and answer.json()["error"] == "store_unavailable"
     assert int(answer.headers["Retry-After"]) > 0 and "Location" not in answer.headers
