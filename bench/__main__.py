@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -42,10 +43,10 @@ class Session:
     missing: dict[str, str] = field(default_factory=dict)
 
     def rounds(self, count: int, servers: list[Candidate]) -> None:
-        """Every workload on every server, so often."""
+        """Every workload on every server, so often, each time in another order: what one leaves behind on the disk
+        costs the next."""
         for turn in range(count):
-            for number in range(len(servers)):
-                candidate = servers[(turn + number) % len(servers)]
+            for number, candidate in enumerate(random.Random(turn).sample(servers, len(servers))):
                 if candidate.name not in self.missing:
                     self._one(candidate, f"round {turn + 1}/{count}, {number + 1}/{len(servers)} {candidate.name}")
 
