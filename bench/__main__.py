@@ -114,7 +114,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=1024, help="MiB in each big workload (default 1024)")
-    parser.add_argument("--requests", type=int, default=8000, help="requests in each small workload (default 8000)")
+    parser.add_argument("--requests", type=int, default=1600, help="requests in each small workload (default 1600)")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is run (default 5)")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="only servers whose names have a word")
     parser.add_argument("--directory", type=Path, help="where uploads are stored meanwhile (default: temporary)")

@@ -73,8 +73,7 @@ class Cycle:
     bytes of a body that may be claimed.
 
     ``waiting``: bytes of the body that nobody has asked for yet. ``complete``: all of it has arrived. ``started``: the
-    response has begun. ``answered``: it is complete. ``gone``: the client is, or has been told
-    otherwise.
+    response has begun. ``answered``: it is complete. ``gone``: the client is, or has been told otherwise.
     """
 
     complete = started = answered = gone = False
