@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SHARED: Final = "PROMETHEUS_MULTIPROC_DIR"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"})
 HELD: Final = 0.1
-"""Seconds until what was counted shows in the figures that processes share: to add it up here takes a tenth of that."""
+"""Seconds for which what was counted is added up here, before it goes into the figures that processes share: adding it
+up costs a tenth of writing it there."""
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 

@@ -7,6 +7,8 @@ from typing import Final, Protocol
 import httptools
 from httptools.parser.url_parser import URL as Url
 
+from tusserver.wire import END, raw_lines
+
 MAX_TRAILERS: Final = 8 * 1024
 FRAMING: Final = (b"content-length", b"transfer-encoding")
 
@@ -135,7 +137,7 @@ class Parser:
         7.8). httptools has left off behind its head, where the other protocol would begin; it is told once more how the
         body is found, and takes what follows for that."""
         headers = self.headers
-        framing = [b"%b: %b\r\n" % header for header in headers if header[0] in FRAMING]
+        framing = raw_lines(header for header in headers if header[0] in FRAMING)
         self.renew()
-        self._requests.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
+        self._requests.feed_data(b"POST / HTTP/1.1\r\n" + framing + END)
         self.headers, self._fields = headers, self.trailers

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import http
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
+from http.client import responses
 from typing import Final
 
 from tusserver.exchange import Headers
-
-RawHeaders = Sequence[tuple[bytes, bytes]]
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 END: Final = b"\r\n"
@@ -24,13 +22,9 @@ NO_NAME: Final = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """What no header's value has (RFC 9110 section 5.5)."""
 
-
-def _status_line(status: int) -> bytes:
-    phrase = http.HTTPStatus(status).phrase if status in http.HTTPStatus._value2member_map_ else ""
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
-
-
-STATUS_LINES: Final = {status: _status_line(status) for status in range(100, 600)}
+STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {responses.get(status, '')}\r\n".encode() for status in range(100, 600)
+}
 
 
 def checked(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
