@@ -22,11 +22,23 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: media.example\r\n\r\n"
 
 
 def sockets_of(pid: int) -> set[str]:
+    """None where the process has ended."""
     found = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):  # closed meanwhile
             found.add(os.readlink(descriptor))
     return {each for each in found if each.startswith("socket:")}
+
+
+def connections_to(server: ServerProcess) -> set[str]:
+    """Those that have been accepted, as ``sockets_of`` has them, whether the client has closed them or not."""
+    if server.unix_socket:
+        lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        taken = [line[6] for line in lines if line[7:] == [str(server.unix_socket)] and line[5] == "03"]
+    else:
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        taken = [line[9] for line in lines if line[1].endswith(f":{server.port:04X}") and line[3] != "0A"]
+    return {f"socket:[{inode}]" for inode in taken}
 
 
 class Clients:
@@ -37,17 +49,16 @@ class Clients:
         self.open: list[socket.socket] = []
         self._workers = workers
         wait_for(lambda: len(self.ready()) == workers, what="the workers")
-        self._before = {pid: len(sockets_of(pid)) for pid in self.ready()}
+        self.shares()  # which are nobody's, once those have gone that asked whether it serves
 
     def ready(self) -> list[int]:
         """The pids of the workers that have said so, from the first one on."""
         lines = [json.loads(line) for line in self.server.log.read_text().splitlines() if line.startswith("{")]
         return [line["pid"] for line in lines if line["event"] == "worker ready"]
 
-    def replaced(self, gone: int) -> None:
+    def replaced(self) -> None:
         """Wait for the worker that is started for one that is gone."""
         wait_for(lambda: len(self.ready()) > self._workers, seconds=30, what="another worker")
-        self._before[self.ready()[-1]] = self._before.pop(gone)
 
     def connect(self) -> socket.socket:
         """One more."""
@@ -68,7 +79,11 @@ class Clients:
         """How many each worker has, as soon as all are taken."""
 
         def found() -> list[int]:
-            now = [len(sockets_of(pid)) - then for pid, then in self._before.items()]
+            now = [
+                len(sockets_of(pid) & connections_to(self.server))
+                for pid in self.ready()
+                if Path(f"/proc/{pid}").exists()
+            ]
             return now if sum(now) == len(self.open) else []
 
         shares: list[int] = wait_for(found, what="all connections")
@@ -165,7 +180,7 @@ def test_connections_while_a_worker_is_replaced(clients: Clients) -> None:
     os.kill(killed, signal.SIGKILL)
     for _ in range(8):
         assert answered(clients.connect())
-    clients.replaced(killed)
+    clients.replaced()
     clients.even_out(at_most=20)
 
 
