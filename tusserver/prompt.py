@@ -79,7 +79,7 @@ class Prompt:
         if block is None or counted is None:
             return None
         try:
-            return await self._sessions.create_along(counted, partial(self._put, upload, block))
+            return await self._sessions.create_along(counted, partial(self._put, upload, block, counted.completed))
         except _Slow:
             return None
 
@@ -92,7 +92,9 @@ class Prompt:
         if counted is None:
             return None
         try:
-            return await self._sessions.swap_along(upload, counted, partial(self._put, upload, block))
+            return await self._sessions.swap_along(
+                upload, counted, partial(self._put, upload, block, counted.completed)
+            )
         except _Slow:
             return None
 
@@ -116,7 +118,7 @@ class Prompt:
             upload, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
         )
 
-    def _put(self, upload: Upload, block: bytes) -> None:
+    def _put(self, upload: Upload, block: bytes, last: bool) -> None:
         if not self._storage.prompt:
             raise _Slow
-        self._storage.put(upload, block)
+        self._storage.put(upload, block, last=last)

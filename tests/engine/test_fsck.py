@@ -26,7 +26,7 @@ async def test_bytes_whose_session_is_being_stored_are_waited_for(tmp_path: Path
     assert writer is not None
     writer.execute("BEGIN IMMEDIATE")
     upload = an_upload("u", length=4).placed(storage.place)
-    storage.put(upload, b"data")
+    storage.put(upload, b"data", last=True)
     server._creation(upload.advanced(4, now=1.0))(writer)
 
     async def looked() -> list[str]:

@@ -202,7 +202,7 @@ async def test_a_full_disk_counts_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     async with Desk(tmp_path, Hooks(), prompt=True) as desk:
         upload = await desk.made(10)
 
-        def full(upload: Upload, block: bytes) -> None:
+        def full(upload: Upload, block: bytes, *, last: bool) -> None:
             raise StorageFull
 
         with monkeypatch.context() as patched:
@@ -315,14 +315,14 @@ async def test_a_disk_that_becomes_slow_holds_up_one_of_those_that_come_together
 ) -> None:
     async with Desk(tmp_path, Hooks(), prompt=True) as desk:
         uploads = [await desk.made(4) for _ in range(5)]
-        put, slow = desk.storage._put, []
+        put, slow = desk.storage.put, []
 
-        def slowly(upload: Upload, block: Buffer) -> None:
-            put(upload, block)
+        def slowly(upload: Upload, block: Buffer, *, last: bool) -> None:
+            put(upload, block, last=last)
             slow.append(upload.id)
             desk.storage._here._slow.add("write")
 
-        monkeypatch.setattr(desk.storage, "_put", slowly)
+        monkeypatch.setattr(desk.storage, "put", slowly)
         done = await asyncio.gather(*(desk.append(upload, b"data") for upload in uploads))
         assert slow == [uploads[0].id]
         assert [(desk.root / "uploads" / upload.id).read_bytes() for upload in done] == [b"data"] * 5

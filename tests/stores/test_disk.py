@@ -242,6 +242,75 @@ async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path
         assert await unfinished(store) == set()
 
 
+@pytest.fixture
+async def prompt(tmp_path: Path, anyio_backend: str) -> AsyncIterator[DiskBytes]:
+    store = DiskBytes(tmp_path / "uploads", durable=False)
+    await store.start()
+    if not store.prompt:
+        pytest.skip("the directory is on a file system that may be far away")
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("long_way", [False, True])
+async def test_what_comes_in_one_block_has_its_name_at_once(prompt: DiskBytes, tmp_path: Path, long_way: bool) -> None:
+    upload = an_upload("whole", length=4)
+    prompt.put(upload, b"data", last=True)
+    upload = upload.advanced(4, now=1)
+    assert await unfinished(prompt) == set()
+    assert (tmp_path / "uploads" / "whole").read_bytes() == b"data" == await read(prompt, upload)
+    for _ in range(2):
+        if long_way:
+            await prompt.finish(upload)
+        else:
+            assert prompt.finish_at_once(upload)
+        assert await read(prompt, upload) == b"data"
+    await prompt.verify(upload)
+    await prompt.delete(upload)
+    assert not prompt.finish_at_once(upload)
+    with pytest.raises(BytesMissing):
+        await prompt.finish(upload)
+
+
+async def test_what_was_put_down_and_not_counted_is_never_read(prompt: DiskBytes) -> None:
+    """The process was killed in between; then comes one that has only some of it, and then the rest."""
+    upload = an_upload("whole", length=8)
+    prompt.put(upload, b"uncounte", last=True)
+    upload = await put(prompt, upload, b"read")
+    assert await read(prompt, upload) == b"read"
+    upload = await put(prompt, upload, b" me.")
+    assert await read(prompt, upload) == b"read me."
+    await prompt.verify(upload)
+    await prompt.finish(upload)
+    assert await read(prompt, upload) == b"read me."
+
+
+@pytest.mark.parametrize("uncounted", [b"as long!", b"longer than that", b"less"])
+@pytest.mark.parametrize("where", ["in a part", "whole"])
+async def test_one_block_takes_the_place_of_what_was_not_counted(
+    prompt: DiskBytes, uncounted: bytes, where: str
+) -> None:
+    upload = an_upload("whole")
+    if where == "whole":
+        prompt.put(upload, uncounted, last=True)
+    else:
+        await put(prompt, upload, uncounted, count=False)
+    prompt.put(upload, b"read me.", last=True)
+    upload = upload.with_length(8, now=1).advanced(8, now=1)
+    assert await read(prompt, upload) == b"read me."
+    assert await unfinished(prompt) == set()
+    assert prompt.finish_at_once(upload)
+    assert await read(prompt, upload) == b"read me."
+
+
+async def test_the_last_block_of_several_joins_the_others(prompt: DiskBytes) -> None:
+    upload = await put(prompt, an_upload("whole", length=8), b"read")
+    prompt.put(upload, b" me.", last=True)
+    upload = upload.advanced(8, now=1)
+    assert prompt.finish_at_once(upload)
+    assert await read(prompt, upload) == b"read me."
+
+
 async def test_a_writer_that_has_lost_its_lease_does_not_lengthen_the_finished_upload(
     store: DiskBytes, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@
   a part that begins at X leaves the space before X empty.
 * A finished upload is ``<id>``, in the directory itself. Every byte in it is at its own position too, so whatever a
   part file no longer has, the finished file has at the same place.
+* A small upload that comes all at once is ``<id>`` from the beginning. Until it is counted, nobody looks there: part
+  files come first, and an upload of which nothing is counted has no bytes.
 * No locks and no hard links, which network volumes do without: who may write is decided by the session, and nobody
   writes into a file that belongs to another's token.
 """
@@ -118,11 +120,12 @@ class DiskBytes:
         """See ``PromptBytes``: while what goes into the page cache takes no time to speak of."""
         return self._here.now
 
-    def put(self, upload: Upload, block: Buffer) -> None:
-        """See ``PromptBytes``."""
+    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> None:
+        """See ``PromptBytes``: what is all in one block gets its name at once."""
         check_place(upload, self._place)
+        opening = self._layout.open_whole if last and upload.offset == 0 else self._open
         with explaining():
-            self._here.do(partial(self._put, upload, block))
+            self._here.do(partial(_put, opening, upload, block))
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied, cut off or removed."""
@@ -268,15 +271,16 @@ class DiskBytes:
         except FileNotFoundError as error:  # the directory
             raise self._unfit(error) from error
 
-    def _put(self, upload: Upload, block: Buffer) -> None:
-        fd = self._open(upload)
-        try:
-            left, at = memoryview(block), upload.offset
-            while left:
-                written = os.pwrite(fd, left, at)
-                left, at = left[written:], at + written
-        finally:
-            os.close(fd)
+
+def _put(opening: Callable[[Upload], int], upload: Upload, block: Buffer) -> None:
+    fd = opening(upload)
+    try:
+        left, at = memoryview(block), upload.offset
+        while left:
+            written = os.pwrite(fd, left, at)
+            left, at = left[written:], at + written
+    finally:
+        os.close(fd)
 
 
 def _close(opening: asyncio.Future[int]) -> None:

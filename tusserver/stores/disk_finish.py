@@ -14,10 +14,12 @@ from tusserver.stores.disk_layout import Layout
 
 def finish_whole(layout: Layout, upload: Upload) -> bool:
     """Give a COMPLETED upload's file its name, where all of its bytes and nothing else lie under the current token.
-    Returns whether they do. Raises what the operating system says."""
+    Returns whether it has it. Raises what the operating system says."""
     if not upload.begun or len(upload.parts) > 1:
         return False
     own = layout.part(upload, upload.token)
+    if not os.access(own, os.F_OK):
+        return os.access(layout.final(upload), os.F_OK)
     if os.stat(own).st_size != upload.offset:
         return False
     os.rename(own, layout.final(upload))

@@ -22,6 +22,13 @@ class Layout:
         self._in_root = f"{root}{os.sep}"
         self._in_parts = f"{self.parts}{os.sep}"
 
+    def open_whole(self, upload: Upload) -> int:
+        """The finished file of an upload of which nothing has been counted, made anew."""
+        own = self.part(upload, upload.token)
+        if os.access(own, os.F_OK):  # whose writer was killed before it could count: it would be read instead
+            os.unlink(own)
+        return os.open(self.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
+
     def open_source(self, upload: Upload, path: str) -> int:
         """A file of ``sources``, opened; the finished one where that has taken its place."""
         try:
@@ -30,12 +37,9 @@ class Layout:
             return os.open(self.final(upload), os.O_RDONLY | os.O_CLOEXEC)
 
     def sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
-        """Where the counted bytes ``[start, stop)`` lie. Raises BytesMissing."""
+        """Where the counted bytes ``[start, stop)`` lie, as long as they are not finished. Raises BytesMissing."""
         if stop > upload.offset:
             raise BytesMissing
-        final = self.final(upload)
-        if os.path.exists(final):
-            return [(final, start, stop)]
         overlaps = [(self.part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
         return [(path, first, last) for path, first, last in overlaps if first < last]
 
