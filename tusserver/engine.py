@@ -200,19 +200,23 @@ class Engine:
         if self._prompt is None or self._bodies.full:
             return None
         counted = await self._prompt.append(command, body)
-        if counted is not None:
-            await self._receiver.counted(counted, counted.offset - command.offset, caller)
-        return counted
+        if counted is None:
+            return None
+        upload, finished = counted
+        await self._receiver.counted(upload, upload.offset - command.offset, caller, finished=finished)
+        return upload
 
     async def _create_at_once(self, upload: Upload, append: Append, body: RequestBody, caller: Caller) -> Upload | None:
         """Not where a hook wants to hear of an upload before its bytes are there."""
         if self._prompt is None or self._hooks.post_create is not None or self._bodies.full:
             return None
-        made = await self._prompt.create(upload, append, body)
-        if made is not None:
-            self.made(made.id, caller.client)
-            self._metrics.created()
-            await self._receiver.counted(made, made.offset, caller)
+        counted = await self._prompt.create(upload, append, body)
+        if counted is None:
+            return None
+        made, finished = counted
+        self.made(made.id, caller.client)
+        self._metrics.created()
+        await self._receiver.counted(made, made.offset, caller, finished=finished)
         return made
 
     def _to_its_end(self, work: Coroutine[Any, Any, Upload | None]) -> Awaitable[Upload | None]:

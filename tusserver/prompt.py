@@ -12,8 +12,7 @@ be made are then a file without a session, which ``tusserver fsck`` finds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from tusserver.body import RequestBody
 from tusserver.digest import Digest
@@ -29,8 +28,34 @@ SMALL: Final = 64 * 1024
 """Bytes up to which a body is small: writing them, and hashing them, takes less time than handing them to a thread."""
 
 
+class Counted(NamedTuple):
+    """The upload with a body counted, and whether its bytes are ``finished`` already (``ByteStore.finish``)."""
+
+    upload: Upload
+    finished: bool
+
+
 class _Slow(Exception):
     """The storage has become slow since it was asked, most likely under the one before."""
+
+
+class _Put:
+    """What is done along with counting a block."""
+
+    __slots__ = ("_block", "_last", "_storage", "_upload", "finished")
+
+    def __init__(self, storage: PromptBytes, upload: Upload, block: bytes, *, last: bool) -> None:
+        self._storage = storage
+        self._upload = upload
+        self._block = block
+        self._last = last
+        self.finished = False
+
+    def __call__(self) -> None:
+        """See ``stores.prompt.Put``."""
+        if not self._storage.prompt:
+            raise _Slow
+        self.finished = self._storage.put(self._upload, self._block, last=self._last)
 
 
 class Prompt:
@@ -55,7 +80,7 @@ class Prompt:
             return None
         return cls(quick, near, holder=holder, limits=limits, clock=clock)
 
-    async def append(self, command: Append, body: RequestBody) -> Upload | None:
+    async def append(self, command: Append, body: RequestBody) -> Counted | None:
         """The upload with the body counted. None: nothing has happened, it has to be done the long way. Raises what the
         rules refuse, ChecksumMismatch, and what the stores raise."""
         block = self._block(command, body)
@@ -72,18 +97,20 @@ class Prompt:
         except Conflict:
             return None
 
-    async def create(self, upload: Upload, command: Append, body: RequestBody) -> Upload | None:
+    async def create(self, upload: Upload, command: Append, body: RequestBody) -> Counted | None:
         """The new upload, stored with the body counted; otherwise as ``append``."""
         block = self._block(command, body)
         counted = None if block is None else self._counted(upload, command, block)
         if block is None or counted is None:
             return None
+        put = _Put(self._storage, upload, block, last=counted.completed)
         try:
-            return await self._sessions.create_along(counted, partial(self._put, upload, block, counted.completed))
+            stored = await self._sessions.create_along(counted, put)
         except _Slow:
             return None
+        return None if stored is None else Counted(stored, put.finished)
 
-    async def _append(self, upload: Upload, command: Append, block: bytes) -> Upload | None:
+    async def _append(self, upload: Upload, command: Append, block: bytes) -> Counted | None:
         """Raises what ``append`` raises, and Conflict where the upload is another."""
         rules.appendable(upload, command, limits=self._limits, now=self._clock())
         if upload.completed or upload.lease is not None:
@@ -91,12 +118,12 @@ class Prompt:
         counted = self._counted(upload, command, block)
         if counted is None:
             return None
+        put = _Put(self._storage, upload, block, last=counted.completed)
         try:
-            return await self._sessions.swap_along(
-                upload, counted, partial(self._put, upload, block, counted.completed)
-            )
+            stored = await self._sessions.swap_along(upload, counted, put)
         except _Slow:
             return None
+        return None if stored is None else Counted(stored, put.finished)
 
     def _block(self, command: Append, body: RequestBody) -> bytes | None:
         if command.body.checksum_follows or not self._storage.prompt:
@@ -117,8 +144,3 @@ class Prompt:
         return rules.counted(
             upload, stop, limits=self._limits, now=self._clock(), length=command.length, by=self._holder
         )
-
-    def _put(self, upload: Upload, block: bytes, last: bool) -> None:
-        if not self._storage.prompt:
-            raise _Slow
-        self._storage.put(upload, block, last=last)

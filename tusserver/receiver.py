@@ -128,18 +128,19 @@ class Receiver:
             raise failure
         return upload
 
-    async def counted(self, upload: Upload, size: int, caller: Caller) -> None:
-        """So many bytes of the upload have been received and counted without a hold; what that brings."""
+    async def counted(self, upload: Upload, size: int, caller: Caller, *, finished: bool) -> None:
+        """So many bytes of the upload have been received and counted without a hold; what that brings. ``finished``:
+        its bytes are, already."""
         self._metrics.received(size)
         self._metrics.committed()
         await tell(self._hooks.post_receive, lambda: self.event(upload, caller))
         if upload.completed:
-            await self.follow_up(upload, caller)
+            await self.follow_up(upload, caller, finished=finished)
 
-    async def follow_up(self, upload: Upload, caller: Caller) -> None:
-        """What a completed upload brings."""
+    async def follow_up(self, upload: Upload, caller: Caller, *, finished: bool = False) -> None:
+        """What a completed upload brings. ``finished``: its bytes are, already."""
         self._metrics.finished()
-        if self._hooks.post_finish is None and self._finished_at_once(upload):
+        if self._hooks.post_finish is None and (finished or self._finished_at_once(upload)):
             if upload.kind is Kind.PARTIAL:
                 self.material()
         else:

@@ -120,12 +120,14 @@ class DiskBytes:
         """See ``PromptBytes``: while what goes into the page cache takes no time to speak of."""
         return self._here.now
 
-    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> None:
+    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> bool:
         """See ``PromptBytes``: what is all in one block gets its name at once."""
         check_place(upload, self._place)
-        opening = self._layout.open_whole if last and upload.offset == 0 else self._open
+        whole = last and upload.offset == 0
+        opening = self._layout.open_whole if whole else self._open
         with explaining():
             self._here.do(partial(_put, opening, upload, block))
+        return whole
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied, cut off or removed."""

@@ -25,8 +25,8 @@ class Layout:
     def open_whole(self, upload: Upload) -> int:
         """The finished file of an upload of which nothing has been counted, made anew."""
         own = self.part(upload, upload.token)
-        if os.access(own, os.F_OK):  # whose writer was killed before it could count: it would be read instead
-            os.unlink(own)
+        if upload.version and os.access(own, os.F_OK):  # its writer was killed before it could count
+            os.unlink(own)  # and it would be read in the finished one's stead
         return os.open(self.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
 
     def open_source(self, upload: Upload, path: str) -> int:

@@ -46,10 +46,10 @@ class PromptBytes(ByteStore, Protocol):
         """Whether it can now, and as durably as it is asked to."""
         ...
 
-    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> None:
+    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> bool:
         """Put the block down at ``upload.offset`` under ``upload.token``, overwriting what lies there. The caller sees
-        to it that nobody else does anything to the upload meanwhile. ``last``: it is complete then, so that some of
-        what ``finish`` does may be done along. Raises StorageFull, BytesMissing, BytesElsewhere, StoreUnavailable."""
+        to it that nobody else does anything to the upload meanwhile. ``last``: it is complete then. Returns whether
+        ``finish`` has nothing left to do. Raises StorageFull, BytesMissing, BytesElsewhere, StoreUnavailable."""
         ...
 
     def finish_at_once(self, upload: Upload) -> bool:
