@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,21 +33,32 @@ PARALLEL = 2
 """Which of the workloads is the load under which a HEAD is asked for."""
 
 
+ROOM = 4
+"""How often the bytes of a big workload have to fit on the disk: a database keeps what was deleted for a while."""
+
+
 @dataclass
 class Session:
-    """One session of measuring. ``missing``: why servers were left out."""
+    """One session of measuring. ``missing``: why servers were left out; ``ended``: why it ended early."""
 
     tasks: list[Workload]
     directory: Path
     samples: list[Sample] = field(default_factory=list)
     sides: list[Side] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    ended: str | None = None
 
     def rounds(self, count: int, servers: list[Candidate]) -> None:
         """Every workload on every server, so often, each time in another order: what one leaves behind on the disk
         costs the next."""
+        needed = ROOM * max(task.amount for task in self.tasks if task.unit == "bytes")
         for turn in range(count):
             for number, candidate in enumerate(random.Random(turn).sample(servers, len(servers))):
+                free = shutil.disk_usage(self.directory).free
+                if free < needed:  # each server would fail, and be blamed for it
+                    room = f"{free / 1e9:.1f} GB are left where uploads are stored, {needed / 1e9:.1f} are needed"
+                    self.ended = f"in round {turn + 1} of {count}: {room}. Make room, or name another --directory."
+                    return
                 if candidate.name not in self.missing:
                     self._one(candidate, f"round {turn + 1}/{count}, {number + 1}/{len(servers)} {candidate.name}")
 
@@ -130,6 +142,8 @@ def main() -> None:
         session = Session(workloads(options.size * MIB, options.requests), Path(directory))
         session.rounds(options.rounds, wanted)
     _say("")
+    if session.ended is not None:
+        print(f"ended {session.ended}", file=sys.stderr)
     for name, reason in session.missing.items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if not session.samples:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.report import SINK, Sample, as_json, kept, left_out, medians, percentile, table
 from bench.slow import SLOW
+from tests.disks import small_disk_at
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +55,19 @@ def test_what_is_left_out_is_said_without_paths() -> None:
     found = as_json({}, [], [], {"tusd": "tusd did not start: /somewhere/of/mine: no such thing"})
     assert left_out(found) == "Left out: tusd (tusd did not start)."
     assert left_out(as_json({}, [], [], {})) == ""
+
+
+def test_a_disk_that_is_full_ends_it_and_no_server_is_blamed(tmp_path: Path) -> None:
+    with small_disk_at(tmp_path / "disk", "80m") as disk:
+        command = ["--size", "16", "--requests", "160", "--only", "memory", "--out", str(tmp_path / "figures.json")]
+        command += ["--rounds", "2", "--directory", str(disk)]
+        measured = subprocess.run([sys.executable, "-m", "bench", *command], cwd=ROOT, capture_output=True, text=True)
+        (disk / "ballast").write_bytes(bytes(30_000_000))
+        refused = subprocess.run([sys.executable, "-m", "bench", *command], cwd=ROOT, capture_output=True, text=True)
+    assert measured.returncode == 0 and "ended" not in measured.stderr, measured.stderr
+    assert refused.returncode == 1
+    assert "in round 1 of 2" in refused.stderr and "name another --directory" in refused.stderr
+    assert "left out" not in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_nothing_measured_is_no_success(tmp_path: Path) -> None:
