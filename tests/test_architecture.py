@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "tusserver"
 LAYERS = (
     ("protocol",),
     ("stores",),
-    ("units", "forms", "ids", "settings", "logs", "records"),
+    ("units", "forms", "settings", "logs", "records"),
     ("hold", "keeper", "leases", "sweeper", "fsck", "hooks", "digest", "body", "metrics", "recent", "origin", "cors"),
     ("bulletin", "bodies", "intake", "receiver", "assembly", "place", "prompt", "room", "engine"),
     ("downloads", "exchange", "endpoints", "admin", "admin_token", "dashboard", "page", "doctor"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -25,6 +26,13 @@ log = logging.getLogger("tusserver.assembly")
 STEP = 256 * 1024 * 1024
 EVERY = 1.0
 PAUSE = 30.0
+
+
+def final_id(partials: Sequence[str], metadata: str | None, owner: str | None, attempt: int) -> str:
+    """The id of the final upload over these partial uploads: the same request gives the same id, so that repeating
+    it copies nothing twice. As hard to guess as the ids of the partial uploads are."""
+    said = "\n".join(["final", *partials, metadata or "", owner or "", str(attempt)])
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 class Assembler:

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from tusserver.assembly import Assembler
+from tusserver.assembly import Assembler, final_id
 from tusserver.bodies import Bodies
 from tusserver.body import RequestBody
 from tusserver.hooks import NOBODY, Caller, Hooks, answer, ask, tell
-from tusserver.ids import final_id, new_id
 from tusserver.keeper import Timing
 from tusserver.leases import Leases
 from tusserver.metrics import Metrics
@@ -128,8 +128,7 @@ class Engine:
             await self.place.claim()
         if command.concat is not None and command.concat.kind is Kind.FINAL:
             return Created(upload=await self._create_final(command, command.concat, caller))
-        now = self._clock()
-        upload = rules.created(command, upload_id=new_id(now), limits=self._limits, now=now)
+        upload = rules.created(command, upload_id=secrets.token_hex(16), limits=self._limits, now=self._clock())
         upload = upload.placed(self.storage.place)
         upload = await self._as_allowed(upload, caller)
         await self._room.check(upload.length or 0)

@@ -22,11 +22,12 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: media.example\r\n\r\n"
 
 
 def sockets_of(pid: int) -> set[str]:
-    """None where the process has ended."""
+    """The sockets that the process has; it may have ended."""
     found = set()
-    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
-        with contextlib.suppress(OSError):  # closed meanwhile
-            found.add(os.readlink(descriptor))
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found.add(os.readlink(descriptor))
     return {each for each in found if each.startswith("socket:")}
 
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.engine.conftest import Workshop, append, body, bytes_of, final_over, upload_of
+from tusserver.assembly import final_id
 from tusserver.hooks import Event, Hooks
-from tusserver.ids import final_id
 from tusserver.keeper import Timing
 from tusserver.leases import Leases
 from tusserver.protocol.commands import Create, Inspect, Terminate

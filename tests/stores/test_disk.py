@@ -288,19 +288,60 @@ async def test_what_was_put_down_and_not_counted_is_never_read(prompt: DiskBytes
 @pytest.mark.parametrize("uncounted", [b"as long!", b"longer than that", b"less"])
 @pytest.mark.parametrize("where", ["in a part", "whole"])
 async def test_one_block_takes_the_place_of_what_was_not_counted(
-    prompt: DiskBytes, uncounted: bytes, where: str
+    prompt: DiskBytes, tmp_path: Path, uncounted: bytes, where: str
 ) -> None:
     upload = an_upload("whole").but(version=1)
     if where == "whole":
         prompt.put(upload, uncounted, last=True)
     else:
         await put(prompt, upload, uncounted, count=False)
-    prompt.put(upload, b"read me.", last=True)
+    assert prompt.put(upload, b"read me.", last=True) is (where == "whole")
     upload = upload.with_length(8, now=1).advanced(8, now=1)
     assert await read(prompt, upload) == b"read me."
+    await prompt.finish(upload)
+    assert (tmp_path / "uploads" / "whole").read_bytes() == b"read me." == await read(prompt, upload)
     assert await unfinished(prompt) == set()
-    assert prompt.finish_at_once(upload)
+
+
+async def test_what_an_earlier_writer_has_left_is_removed_by_finishing(prompt: DiskBytes) -> None:
+    upload = await put(prompt, an_upload("whole", length=8), b"fenced", count=False)
+    upload = upload.fenced()
+    assert not prompt.put(upload, b"read me.", last=True)
+    upload = upload.advanced(8, now=1)
+    assert await unfinished(prompt) == {"whole"}
+    assert not prompt.finish_at_once(upload)
+    await prompt.finish(upload)
+    assert await unfinished(prompt) == set()
     assert await read(prompt, upload) == b"read me."
+
+
+async def test_what_was_not_counted_is_not_taken_for_what_was_and_is_lost(prompt: DiskBytes, tmp_path: Path) -> None:
+    upload = an_upload("whole", length=8)
+    prompt.put(upload, b"uncounte", last=True)
+    upload = await put(prompt, upload, b"read")
+    (tmp_path / "uploads" / "parts" / "whole.1").unlink()
+    with pytest.raises(BytesMissing):
+        await prompt.verify(upload)
+    with pytest.raises(BytesMissing):
+        await read(prompt, upload)
+
+
+async def test_a_finished_file_of_another_size_is_not_the_upload(prompt: DiskBytes, tmp_path: Path) -> None:
+    upload = an_upload("whole", length=4)
+    prompt.put(upload, b"data", last=True)
+    upload = upload.advanced(4, now=1)
+    (tmp_path / "uploads" / "whole").write_bytes(b"dat")
+    assert not prompt.finish_at_once(upload)
+    for broken in (prompt.finish(upload), prompt.verify(upload), read(prompt, upload)):
+        with pytest.raises(BytesMissing):
+            await broken
+
+
+async def test_without_its_directory_it_says_so(prompt: DiskBytes, tmp_path: Path) -> None:
+    (tmp_path / "uploads").rename(tmp_path / "gone")
+    with pytest.raises(StoreUnavailable, match="Check the volume"):
+        prompt.put(an_upload("whole", length=4), b"data", last=True)
+    (tmp_path / "gone").rename(tmp_path / "uploads")
 
 
 async def test_the_last_block_of_several_joins_the_others(prompt: DiskBytes) -> None:

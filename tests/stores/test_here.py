@@ -162,9 +162,9 @@ async def test_bytes_are_put_down_here_unless_they_have_to_reach_the_disk(tmp_pa
     quick, safe = await disk(tmp_path / "quick"), await disk(tmp_path / "safe", durable=True)
     assert (quick.prompt, safe.prompt) == (True, False)
     upload = an_upload(length=9)
-    quick.put(upload, b"some")
+    quick.put(upload, b"some", last=False)
     upload = upload.advanced(4, now=1.0)
-    quick.put(upload, b"other")
+    quick.put(upload, b"other", last=False)
     upload = upload.advanced(9, now=1.0)
     assert quick.finish_at_once(upload)
     assert not safe.finish_at_once(upload)
@@ -177,8 +177,8 @@ async def test_bytes_are_put_down_here_unless_they_have_to_reach_the_disk(tmp_pa
 async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Path) -> None:
     store = await disk(tmp_path)
     upload = an_upload(length=4)
-    store.put(upload, b"longer")
-    store.put(upload, b"four")
+    store.put(upload, b"longer", last=False)
+    store.put(upload, b"four", last=False)
     upload = upload.advanced(4, now=1.0)
     assert not store.finish_at_once(upload)  # what is left of it is to be cut off
     await store.finish(upload)
@@ -189,9 +189,9 @@ async def test_what_an_earlier_writer_left_uncounted_is_overwritten(tmp_path: Pa
 async def test_parts_of_several_writers_are_not_joined_here(tmp_path: Path) -> None:
     store = await disk(tmp_path)
     upload = leased(an_upload(length=2))
-    store.put(upload, b"a")
+    store.put(upload, b"a", last=False)
     upload = upload.advanced(1, now=1.0).fenced()
-    store.put(upload, b"b")
+    store.put(upload, b"b", last=False)
     upload = upload.advanced(2, now=1.0)
     assert not store.finish_at_once(upload)
     await store.finish(upload)
@@ -202,9 +202,9 @@ async def test_parts_of_several_writers_are_not_joined_here(tmp_path: Path) -> N
 async def test_what_an_earlier_writer_left_is_not_removed_here(tmp_path: Path) -> None:
     store = await disk(tmp_path)
     upload = leased(an_upload(length=1))
-    store.put(upload, b"a")
+    store.put(upload, b"a", last=False)
     upload = upload.fenced()
-    store.put(upload, b"b")
+    store.put(upload, b"b", last=False)
     upload = upload.advanced(1, now=1.0)
     assert not store.finish_at_once(upload)
     await store.finish(upload)
@@ -239,7 +239,7 @@ async def test_a_full_disk_is_told_and_the_file_is_closed(tmp_path: Path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", full)
         with pytest.raises(StorageFull):
-            store.put(an_upload(), b"some")
+            store.put(an_upload(), b"some", last=False)
     assert len(os.listdir("/proc/self/fd")) == opened
     await store.close()
 
@@ -247,7 +247,7 @@ async def test_a_full_disk_is_told_and_the_file_is_closed(tmp_path: Path, monkey
 async def test_bytes_that_are_elsewhere_are_refused(tmp_path: Path) -> None:
     store = await disk(tmp_path)
     with pytest.raises(BytesElsewhere):
-        store.put(an_upload().placed("another"), b"some")
+        store.put(an_upload().placed("another"), b"some", last=False)
     await store.close()
 
 

@@ -5,7 +5,7 @@
 * A finished upload is ``<id>``, in the directory itself. Every byte in it is at its own position too, so whatever a
   part file no longer has, the finished file has at the same place.
 * A small upload that comes all at once is ``<id>`` from the beginning. Until it is counted, nobody looks there: part
-  files come first, and an upload of which nothing is counted has no bytes.
+  files come first, and only what is complete is looked for in ``<id>``.
 * No locks and no hard links, which network volumes do without: who may write is decided by the session, and nobody
   writes into a file that belongs to another's token.
 """
@@ -120,14 +120,11 @@ class DiskBytes:
         """See ``PromptBytes``: while what goes into the page cache takes no time to speak of."""
         return self._here.now
 
-    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> bool:
+    def put(self, upload: Upload, block: Buffer, *, last: bool) -> bool:
         """See ``PromptBytes``: what is all in one block gets its name at once."""
         check_place(upload, self._place)
-        whole = last and upload.offset == 0
-        opening = self._layout.open_whole if whole else self._open
         with explaining():
-            self._here.do(partial(_put, opening, upload, block))
-        return whole
+            return self._here.do(partial(self._put, upload, block, last))
 
     def finish_at_once(self, upload: Upload) -> bool:
         """See ``PromptBytes``: where nothing has to be copied, cut off or removed."""
@@ -268,21 +265,26 @@ class DiskBytes:
         part = self._layout.part(upload, upload.token)
         if upload.begun:  # then it has to be there
             return os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        return self._make(part)
+
+    def _make(self, path: str, how: int = 0) -> int:
         try:
-            return os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT, 0o644)
+            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | how, 0o644)
         except FileNotFoundError as error:  # the directory
             raise self._unfit(error) from error
 
-
-def _put(opening: Callable[[Upload], int], upload: Upload, block: Buffer) -> None:
-    fd = opening(upload)
-    try:
-        left, at = memoryview(block), upload.offset
-        while left:
-            written = os.pwrite(fd, left, at)
-            left, at = left[written:], at + written
-    finally:
-        os.close(fd)
+    def _put(self, upload: Upload, block: Buffer, last: bool) -> bool:
+        # A part that nobody has counted yet may be large to remove, and would be read in the finished file's stead
+        whole = last and upload.offset == 0 and not self._layout.begun(upload)
+        fd = self._make(self._layout.final(upload), os.O_TRUNC) if whole else self._open(upload)
+        try:
+            left, at = memoryview(block), upload.offset
+            while left:
+                written = os.pwrite(fd, left, at)
+                left, at = left[written:], at + written
+        finally:
+            os.close(fd)
+        return whole and upload.token == 1
 
 
 def _close(opening: asyncio.Future[int]) -> None:

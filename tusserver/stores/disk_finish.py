@@ -14,12 +14,12 @@ from tusserver.stores.disk_layout import Layout
 
 def finish_whole(layout: Layout, upload: Upload) -> bool:
     """Give a COMPLETED upload's file its name, where all of its bytes and nothing else lie under the current token.
-    Returns whether it has it. Raises what the operating system says."""
+    Returns whether it has it, now or already. Raises what the operating system says."""
     if not upload.begun or len(upload.parts) > 1:
         return False
     own = layout.part(upload, upload.token)
     if not os.access(own, os.F_OK):
-        return os.access(layout.final(upload), os.F_OK)
+        return layout.finished(upload)
     if os.stat(own).st_size != upload.offset:
         return False
     os.rename(own, layout.final(upload))
@@ -33,7 +33,7 @@ def finish(layout: Layout, upload: Upload, *, durable: bool) -> None:
         if not finish_whole(layout, upload):
             _join(layout, upload, durable)
     except FileNotFoundError:
-        if not os.path.exists(layout.final(upload)):  # it has not been finished before either
+        if not layout.finished(upload):  # it has not been before either
             raise
     if durable:  # before anything else goes, even where another process has renamed and was killed
         sync_directory(layout.root)

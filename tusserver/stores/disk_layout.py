@@ -22,34 +22,41 @@ class Layout:
         self._in_root = f"{root}{os.sep}"
         self._in_parts = f"{self.parts}{os.sep}"
 
-    def open_whole(self, upload: Upload) -> int:
-        """The finished file of an upload of which nothing has been counted, made anew."""
-        own = self.part(upload, upload.token)
-        if upload.version and os.access(own, os.F_OK):  # its writer was killed before it could count
-            os.unlink(own)  # and it would be read in the finished one's stead
-        return os.open(self.final(upload), os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT | os.O_TRUNC, 0o644)
+    def begun(self, upload: Upload) -> bool:
+        """Whether there is a file under the current token, counted or not. Of an upload that is not stored yet there is
+        none."""
+        return upload.version > 0 and os.access(self.part(upload, upload.token), os.F_OK)
+
+    def finished(self, upload: Upload) -> bool:
+        """Whether all of the upload is in one file. One of an upload that is not COMPLETED has not been counted."""
+        try:
+            return upload.completed and os.stat(self.final(upload)).st_size == upload.offset
+        except FileNotFoundError:
+            return False
 
     def open_source(self, upload: Upload, path: str) -> int:
         """A file of ``sources``, opened; the finished one where that has taken its place."""
         try:
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:  # finished since we looked
-            return os.open(self.final(upload), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not self.finished(upload):
+                raise
+        return os.open(self.final(upload), os.O_RDONLY | os.O_CLOEXEC)
 
     def sources(self, upload: Upload, start: int, stop: int) -> list[Source]:
-        """Where the counted bytes ``[start, stop)`` lie, as long as they are not finished. Raises BytesMissing."""
+        """Where the counted bytes ``[start, stop)`` lie, unless they are finished. Raises BytesMissing."""
         if stop > upload.offset:
             raise BytesMissing
         overlaps = [(self.part(upload, part.token), *_overlap(part, start, stop)) for part in upload.parts]
         return [(path, first, last) for path, first, last in overlaps if first < last]
 
     def verify(self, upload: Upload) -> None:
-        """Raises BytesMissing or FileNotFoundError unless each file is long enough."""
+        """Raises BytesMissing unless each file is long enough."""
         for path, _, stop in self.sources(upload, 0, upload.offset):
-            with suppress(FileNotFoundError):  # finished since we looked
+            with suppress(FileNotFoundError):
                 if os.stat(path).st_size >= stop:
                     continue
-            if os.stat(self.final(upload)).st_size < upload.offset:
+            if not self.finished(upload):
                 raise BytesMissing
 
     def delete(self, upload: Upload) -> None:

@@ -46,7 +46,7 @@ class PromptBytes(ByteStore, Protocol):
         """Whether it can now, and as durably as it is asked to."""
         ...
 
-    def put(self, upload: Upload, block: Buffer, *, last: bool = False) -> bool:
+    def put(self, upload: Upload, block: Buffer, *, last: bool) -> bool:
         """Put the block down at ``upload.offset`` under ``upload.token``, overwriting what lies there. The caller sees
         to it that nobody else does anything to the upload meanwhile. ``last``: it is complete then. Returns whether
         ``finish`` has nothing left to do. Raises StorageFull, BytesMissing, BytesElsewhere, StoreUnavailable."""

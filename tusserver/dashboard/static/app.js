@@ -75,7 +75,7 @@ function errors(list) {
     ...list.map((error) => {
       const row = element("li");
       row.append(element("code", "", error.code), element("time", "", clock(error.at * 1000)));
-      row.append(element("span", "detail", words([error.status && `${error.method} ${error.status}`, error.client, error.upload && `upload …${error.upload.slice(-8)}`, error.pod && `pod ${error.pod}`])));
+      row.append(element("span", "detail", words([error.status && `${error.method} ${error.status}`, error.client, error.upload && `upload ${error.upload.slice(0, 8)}`, error.pod && `pod ${error.pod}`])));
       return row;
     }),
   );
