@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -156,12 +157,26 @@ def test_a_port_that_another_server_has_is_not_shared(server: ServerProcess, wor
     assert "Traceback" not in done.stderr
 
 
-def test_a_download_whose_bytes_go_missing_is_cut_not_padded(server: ServerProcess) -> None:
-    data = some_bytes(8 * MIB)
+def test_a_download_of_which_bytes_are_missing_is_refused_at_once(server: ServerProcess) -> None:
+    data = some_bytes(3 * MIB)
     url = server.create(len(data))
     assert server.patch(url, 0, data).status_code == 204
-    (server.uploads / url.rsplit("/", 1)[1]).write_bytes(data[: 3 * MIB])
-    with pytest.raises(requests.RequestException):
-        requests.get(url, timeout=10)
-    assert "download broken off" in server.log.read_text()
+    (server.uploads / url.rsplit("/", 1)[1]).write_bytes(data[:-1])
+    for headers in ({}, {"Range": "bytes=0-99"}):
+        answer = requests.get(url, headers=headers, timeout=10)
+        assert (answer.status_code, answer.json()["error"]) == (503, "bytes_missing")
+
+
+def test_a_download_whose_bytes_go_missing_is_cut_not_padded(server: ServerProcess) -> None:
+    """More of it than the sockets hold, so that it has not been read to its end when the file is cut."""
+    data = some_bytes(64 * MIB)
+    url = server.create(len(data))
+    assert server.patch(url, 0, data).status_code == 204
+    received: list[bytes] = []
+    with pytest.raises(requests.RequestException), requests.get(url, timeout=10, stream=True) as answer:
+        assert answer.status_code == 200
+        os.truncate(server.uploads / url.rsplit("/", 1)[1], 48 * MIB)
+        received.extend(answer.iter_content(MIB))
+    assert data.startswith(b"".join(received))
+    wait_for(lambda: "download broken off" in server.log.read_text(), what="the log to say so")
     assert "Traceback" not in server.log.read_text()
