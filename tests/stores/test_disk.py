@@ -31,7 +31,7 @@ from tests.stores.test_bytes_contract import (
     test_flushing_while_writing_loses_and_doubles_nothing as flushing_while_writing,
 )
 from tusserver.protocol.refusals import BytesMissing, StorageFull, StoreUnavailable
-from tusserver.protocol.upload import Upload
+from tusserver.protocol.upload import Status, Upload
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.documents import to_document
 
@@ -335,6 +335,17 @@ async def test_a_finished_file_of_another_size_is_not_the_upload(prompt: DiskByt
     for broken in (prompt.finish(upload), prompt.verify(upload), read(prompt, upload)):
         with pytest.raises(BytesMissing):
             await broken
+
+
+@pytest.mark.parametrize("status", [Status.EXPIRED, Status.CANCELLED])
+async def test_what_was_finished_is_there_until_it_is_deleted(prompt: DiskBytes, status: Status) -> None:
+    upload = an_upload("whole", length=4)
+    prompt.put(upload, b"data", last=True)
+    upload = upload.advanced(4, now=1).to(status, now=2)
+    await prompt.verify(upload)
+    await prompt.delete(upload)
+    with pytest.raises(BytesMissing):
+        await prompt.verify(upload)
 
 
 async def test_without_its_directory_it_says_so(prompt: DiskBytes, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ class Layout:
         return upload.version > 0 and os.access(self.part(upload, upload.token), os.F_OK)
 
     def finished(self, upload: Upload) -> bool:
-        """Whether all of the upload is in one file. One of an upload that is not COMPLETED has not been counted."""
+        """Whether all of the upload is in one file. That of one that was never completed has not been counted."""
         try:
-            return upload.completed and os.stat(self.final(upload)).st_size == upload.offset
+            return upload.completed_at is not None and os.stat(self.final(upload)).st_size == upload.offset
         except FileNotFoundError:
             return False
 
