@@ -51,16 +51,21 @@ class Session:
     def rounds(self, count: int, servers: list[Candidate]) -> None:
         """Every workload on every server, so often, each time in another order: what one leaves behind on the disk
         costs the next."""
-        needed = ROOM * max(task.amount for task in self.tasks if task.unit == "bytes")
         for turn in range(count):
             for number, candidate in enumerate(random.Random(turn).sample(servers, len(servers))):
-                free = shutil.disk_usage(self.directory).free
-                if free < needed:  # each server would fail, and be blamed for it
-                    room = f"{free / 1e9:.1f} GB are left where uploads are stored, {needed / 1e9:.1f} are needed"
-                    self.ended = f"in round {turn + 1} of {count}: {room}. Make room, or name another --directory."
+                if (lack := self._lack()) is not None:  # each server would fail, and be blamed for it
+                    self.ended = f"in round {turn + 1} of {count}: {lack}"
                     return
                 if candidate.name not in self.missing:
                     self._one(candidate, f"round {turn + 1}/{count}, {number + 1}/{len(servers)} {candidate.name}")
+
+    def _lack(self) -> str | None:
+        needed = ROOM * max(task.amount for task in self.tasks if task.unit == "bytes")
+        free = shutil.disk_usage(self.directory).free
+        if free >= needed:
+            return None
+        room = f"{free / 1e9:.1f} GB are left where uploads are stored, {needed / 1e9:.1f} are needed"
+        return f"{room}. Make room, or name another --directory."
 
     def _one(self, candidate: Candidate, where: str) -> None:
         place = Path(tempfile.mkdtemp(dir=self.directory)) / "server"

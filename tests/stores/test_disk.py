@@ -246,8 +246,7 @@ async def test_finishing_may_be_killed_anywhere(store: DiskBytes, tmp_path: Path
 async def prompt(tmp_path: Path, anyio_backend: str) -> AsyncIterator[DiskBytes]:
     store = DiskBytes(tmp_path / "uploads", durable=False)
     await store.start()
-    if not store.prompt:
-        pytest.skip("the directory is on a file system that may be far away")
+    store._here.allowed = True  # whatever file system the tests run on
     yield store
     await store.close()
 

@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 from tusserver.protocol.refusals import BytesMissing, StoreUnavailable
 from tusserver.protocol.upload import Upload
 from tusserver.stores.base import Buffer, check_place
-from tusserver.stores.disk_calls import BLOCK, explaining, opened, sync_directory
+from tusserver.stores.disk_calls import BLOCK, explaining, opened, sync_directory, write_all
 from tusserver.stores.disk_finish import finish, finish_whole
 from tusserver.stores.disk_identity import file_system, identity
 from tusserver.stores.disk_layout import Layout
@@ -278,10 +278,7 @@ class DiskBytes:
         whole = last and upload.offset == 0 and not self._layout.begun(upload)
         fd = self._make(self._layout.final(upload), os.O_TRUNC) if whole else self._open(upload)
         try:
-            left, at = memoryview(block), upload.offset
-            while left:
-                written = os.pwrite(fd, left, at)
-                left, at = left[written:], at + written
+            write_all(fd, block, upload.offset)
         finally:
             os.close(fd)
         return whole and upload.token == 1

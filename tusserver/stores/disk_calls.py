@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tusserver.protocol.refusals import BytesMissing, Refusal, StorageFull, StoreUnavailable
+from tusserver.stores.base import Buffer
 
 BLOCK: Final = 1024 * 1024
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -48,6 +49,14 @@ def opened(path: Path | str, flags: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def write_all(target: int, block: Buffer, position: int) -> None:
+    """Put the whole block down at the position."""
+    left = memoryview(block)
+    while left:
+        written = os.pwrite(target, left, position)
+        left, position = left[written:], position + written
 
 
 def copy_range(source: int, target: int, start: int, at: int, size: int) -> int:

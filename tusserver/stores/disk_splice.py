@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from tusserver.stores.disk_calls import write_all
+
 PIPE: Final = 1024 * 1024
 TURN: Final = 0.02
 FAST: Final = 256 * 1024
@@ -144,7 +146,7 @@ class _Pipe:
                     raise
                 self._spliced = False  # a file system that does not know how
         block = os.read(self._outlet, size)
-        _write(target, block, position)
+        write_all(target, block, position)
         return len(block)
 
 
@@ -161,14 +163,8 @@ class _Buffer:
 
     def empty(self, size: int, target: int, position: int, moved: Callable[[int], None]) -> None:
         """Into the file."""
-        _write(target, self._block, position)
+        write_all(target, self._block, position)
         moved(size)
-
-
-def _write(target: int, block: bytes, position: int) -> None:
-    written = 0
-    while written < len(block):
-        written += os.pwrite(target, memoryview(block)[written:], position + written)
 
 
 def _way() -> _Pipe | _Buffer:
