@@ -2,10 +2,12 @@
 //
 // The job: `path` of what to upload; `options` of tus.Upload; `stream` to read it as a stream of unknown size;
 // `storage`, a path where URLs of uploads are remembered; `resume` to go on with the first one remembered there;
-// `abortAfter` bytes to stop, and with `terminate` to have the upload removed.
+// `abortAfter` bytes to stop, and with `terminate` to have the upload removed; `again`, how often to start again, as a
+// person would, where the connection broke under a request that the client itself does not repeat: the one that joins
+// parallel uploads.
 //
-// The events: `response` (to each request), `part` (a PATCH is through), `retry`, and at last one of `finished`,
-// `aborted`, `failed`.
+// The events: `response` (to each request), `part` (a PATCH is through), `retry`, `again`, and at last one of
+// `finished`, `aborted`, `failed`.
 
 import { createReadStream } from 'node:fs'
 import { PassThrough } from 'node:stream'
@@ -23,6 +25,7 @@ function source() {
 }
 
 let stopped = false
+let again = job.again ?? 0
 
 async function stop() {
   if (stopped) return
@@ -57,6 +60,12 @@ const upload = new tus.Upload(source(), {
     say('finished', { url: upload.url })
   },
   onError(error) {
+    if (again > 0 && !(error instanceof tus.DetailedError)) {
+      again -= 1
+      say('again', { message: error.message })
+      upload.start()
+      return
+    }
     say('failed', { message: error.message })
     process.exitCode = 1
   },
