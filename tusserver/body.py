@@ -15,7 +15,8 @@ from typing import Any, Protocol, cast
 
 from tusserver.digest import cut
 from tusserver.protocol.commands import Checksum
-from tusserver.protocol.refusals import BodyTimeout, ClientGone, Refusal
+from tusserver.protocol.refusals import BodyTimeout, ClientGone, LengthExceeded, Refusal
+from tusserver.protocol.upload import Upload
 from tusserver.stores.base import ByteWriter, PouringWriter
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -160,6 +161,12 @@ class RequestBody:
         finally:
             self.complete = claim.remaining == 0
             claim.release()
+
+    async def expect_nothing(self, upload: Upload | None = None) -> None:
+        """Raises LengthExceeded, with the upload that it is for, where anything comes."""
+        async with contextlib.aclosing(self.batches()) as batches:
+            async for _ in batches:
+                raise LengthExceeded(upload=upload)
 
     async def drain(self, size: int, seconds: float) -> None:
         """Throw away up to ``size`` bytes that still arrive within ``seconds``, so that a client that is still

@@ -14,6 +14,7 @@ from typing import Any
 from tusserver.assembly import Assembler, final_id
 from tusserver.bodies import Bodies
 from tusserver.body import RequestBody
+from tusserver.hold import Hold
 from tusserver.hooks import NOBODY, Caller, Hooks, answer, ask, tell
 from tusserver.keeper import Timing
 from tusserver.leases import Leases
@@ -22,13 +23,7 @@ from tusserver.place import Place
 from tusserver.prompt import Prompt
 from tusserver.protocol import rules
 from tusserver.protocol.commands import Append, Appended, Create, Created, Inspect, Inspected, Terminate, Terminated
-from tusserver.protocol.refusals import (
-    BadChecksum,
-    ChecksumMismatch,
-    LengthExceeded,
-    ShuttingDown,
-    TooLarge,
-)
+from tusserver.protocol.refusals import BadChecksum, ChecksumMismatch, LengthExceeded, ShuttingDown, TooLarge
 from tusserver.protocol.rules import Limits
 from tusserver.protocol.upload import TOMBSTONES, Concat, Kind, Status, Upload
 from tusserver.receiver import Receiver
@@ -139,7 +134,7 @@ class Engine:
                 return await self._create_with(upload, append, body, caller)
             return Created(upload=made, received=True)
         if command.body is not None:
-            await self._expect_nothing(body)
+            await body.expect_nothing()
         upload = await self.sessions.create(upload)
         await self._note_creation(upload, caller)
         if upload.completed:
@@ -153,20 +148,13 @@ class Engine:
         counted = await self._to_its_end(self._append_at_once(command, body, caller))
         if counted is not None:
             return Appended(upload=counted)
-        if upload is None:
-            upload = await self.find(command.upload_id, caller)
-
-        def check(current: Upload) -> Upload:
-            current = rules.appendable(current, command, limits=self._limits, now=self._clock())
-            if current.completed:
-                raise _Complete(current)
-            return self.place.reachable(current)
-
+        if upload is None and self._bodies.full:
+            upload = await self.find(command.upload_id)
         with self._bodies.one_more(upload):
             try:
-                hold = await self._leases.acquire(upload, check, wants=command.offset)
+                hold = await self._held(command, upload)
             except _Complete as found:  # AMB-13
-                await self._expect_nothing(body, found.upload)
+                await body.expect_nothing(found.upload)
                 return Appended(upload=found.upload)
             return Appended(upload=await self._receiver.take_in(hold, command, body, caller))
 
@@ -218,6 +206,23 @@ class Engine:
         await self._receiver.counted(made, made.offset, caller, finished=finished)
         return made
 
+    async def _held(self, command: Append, upload: Upload | None) -> Hold:
+        """The lease for the command, once whoever writes now has ended. ``upload``: as it is, where that is known."""
+        if upload is None:
+            want = rules.wanted(command, place=self.storage.place, now=self._clock())
+            found = await self._leases.take(command.upload_id, want)
+            if isinstance(found, Hold):
+                return found
+            upload = found
+
+        def check(current: Upload) -> Upload:
+            current = rules.appendable(current, command, limits=self._limits, now=self._clock())
+            if current.completed:
+                raise _Complete(current)
+            return self.place.reachable(current)
+
+        return await self._leases.acquire(upload, check, wants=command.offset)
+
     def _to_its_end(self, work: Coroutine[Any, Any, Upload | None]) -> Awaitable[Upload | None]:
         """Hooks hear of what has been stored, even if the request is cancelled right then."""
         return self._receiver.see_through(work) if self.heard else work
@@ -268,11 +273,6 @@ class Engine:
         self.made(upload.id, caller.client)
         self._metrics.created()
         await tell(self._hooks.post_create, lambda: self._receiver.event(upload, caller))
-
-    async def _expect_nothing(self, body: RequestBody, upload: Upload | None = None) -> None:
-        async with contextlib.aclosing(body.batches()) as batches:
-            async for _ in batches:
-                raise LengthExceeded(upload=upload)
 
     async def _terminated(self, upload: Upload, caller: Caller) -> Upload:
         upload = await self._cancel(upload)

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from tusserver.hold import Change, Hold
 from tusserver.keeper import Keeper, Timing
 from tusserver.protocol.refusals import Refusal, StoreUnavailable, TakenOver, UploadBusy
-from tusserver.protocol.upload import ANYWHERE, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import ANYWHERE, Lease, Upload
 from tusserver.stores.base import Conflict, SessionStore
 
 
@@ -77,6 +78,14 @@ class Leases:
         """Store a new upload with its lease already taken. Raises Conflict when the id is taken."""
         lease_id = _lease_id()
         return self._hold(await self._sessions.create(self._acquired(upload, lease_id)), lease_id)
+
+    async def take(self, upload_id: str, want: Want | None) -> Hold | Upload:
+        """The lease of the upload, if that meets ``want``; otherwise the upload as it is, to be looked at."""
+        if want is None:
+            return await self._sessions.get(upload_id)
+        lease = Lease(id=_lease_id(), holder=self._holder, ttl=self.timing.ttl)
+        upload = await self._sessions.take(upload_id, want, lease)
+        return self._hold(upload, lease.id) if upload.held_by(lease.id) else upload
 
     async def acquire(self, upload: Upload, check: Change, *, wants: int) -> Hold:
         """The lease of the upload, for writing from ``wants``, once its present holder has ended.

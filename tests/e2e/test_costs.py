@@ -171,4 +171,4 @@ def test_round_trips_to_mongodb(
     assert database.asked_by(lambda: server.create(SMALL)) == ["findAndModify"]
     assert database.asked_by(lambda: client.head(url, timeout=20)) == ["find"]
     patch = database.asked_by(lambda: patched(client, url, some_bytes(SMALL)))
-    assert patch == ["find", "findAndModify", "findAndModify"]
+    assert patch == ["findAndModify", "findAndModify"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ from tusserver.protocol.refusals import (
     UploadNotFound,
 )
 from tusserver.protocol.rules import Limits
-from tusserver.protocol.upload import Concat, Kind, Part, Status, Upload
+from tusserver.protocol.upload import Concat, Kind, Lease, Part, Status, Upload
 
 LIMITS = Limits(max_size=100, expire_after=60.0)
 NEW = Upload(id="u", created_at=0.0, updated_at=0.0, length=10)
@@ -215,6 +216,34 @@ def test_no_byte_passes_the_bound(upload: Upload, length: int | None, bound: int
 
 def test_there_may_be_no_bound() -> None:
     assert rules.bound(DEFERRED, append(0, None), Limits(max_size=None)) is None
+
+
+def every_upload() -> Iterator[Upload]:
+    bases = (NEW, AT_FOUR, FULL, DEFERRED, AT_FOUR.to(Status.CANCELLED, now=2.0), AT_FOUR.to(Status.EXPIRED, now=2.0))
+    lease = Lease(id="l", holder="a", ttl=3.0)
+    for base, expires_at, concat, place, held in product(
+        bases, (None, 5.0, 6.0), (None, PARTIAL, FINAL), (None, "here", "there"), (None, lease)
+    ):
+        yield replace(base, expires_at=expires_at, concat=concat, place=place, lease=held)
+
+
+@pytest.mark.parametrize("size", [None, 0, 6, 7, 10, 11])
+@pytest.mark.parametrize("offset", [0, 4, 10])
+def test_what_is_wanted_is_what_may_be_appended_to_at_once(offset: int, size: int | None) -> None:
+    command = append(offset, size)
+    want = rules.wanted(command, place="here", now=5.0)
+    assert want is not None
+    for upload in every_upload():
+        try:
+            may = not check(upload, command).completed
+        except Refusal:
+            may = False
+        at_once = upload.lease is None and upload.length is not None and upload.place in (None, "here")
+        assert want.met_by(upload) == (may and at_once), upload
+
+
+def test_where_a_length_is_declared_nothing_is_wanted_at_once() -> None:
+    assert rules.wanted(append(0, 10, length=10), place="here", now=5.0) is None
 
 
 # Counting

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from bson.int64 import Int64
+from msgspec.structs import replace
 from pymongo import AsyncMongoClient, MongoClient, monitoring
 from pymongo.database import Database
 
@@ -21,7 +22,8 @@ from tests.mongod import DRIVER_LEAKS, ReplicaSet, replica_set, shared_replica_s
 from tests.stores.sessions import an_upload, leased
 from tusserver.protocol.headers import build_metadata
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
-from tusserver.protocol.upload import Concat, Kind, Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import Concat, Kind, Lease, Status, Upload
 from tusserver.stores.base import Conflict, Query, SessionStore
 from tusserver.stores.mongo import MongoSessions, selection
 from tusserver.stores.mongodb import Mongo
@@ -268,12 +270,20 @@ async def test_each_call_is_one_round_trip(name: str, anyio_backend: str) -> Non
         sessions = MongoSessions(Mongo(client, name))
         await sessions.start()
         counted.names.clear()
-        upload = await sessions.create(leased(an_upload()))
+        upload = await sessions.create(leased(an_upload(length=9)))
         assert counted.names == ["findAndModify"]
         upload = await sessions.swap(upload, upload.advanced(5, now=1.0))
         assert counted.names[1:] == ["findAndModify"]
         await sessions.get("u")
         assert counted.names[2:] == ["find"]
+        upload = await sessions.swap(upload, upload.released())
+        counted.names.clear()
+        want = Want(offset=5, size=1, now=1.0, place="here")
+        lease = Lease(id="l", holder="pod-a", ttl=3.0)
+        assert (await sessions.take("u", want, lease)).held_by("l")
+        assert counted.names == ["findAndModify"]
+        assert not (await sessions.take("u", want, replace(lease, id="m"))).held_by("m")
+        assert counted.names[1:] == ["findAndModify", "find"]
         await sessions.close()
         await client.admin.command("ping")  # it is still the application's, and open
         await client.drop_database(name)

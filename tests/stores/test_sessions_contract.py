@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -11,7 +12,9 @@ from msgspec.structs import replace
 
 from tests.stores.sessions import Pair, an_upload, found, leased
 from tusserver.protocol.refusals import UploadNotFound
-from tusserver.protocol.upload import Concat, Kind, Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.timeline import MOMENTS
+from tusserver.protocol.upload import Concat, Kind, Lease, Status, Upload
 from tusserver.stores.base import NOTE, Conflict, Query, SessionStore, Tally
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +176,95 @@ async def test_a_swap_stamps_only_the_lease_that_asks_for_it(pair: Pair) -> None
     assert await pair.other.get("u") == renewed
     free = await pair.other.swap(renewed, renewed.released())
     assert free.lease is None
+
+
+WANT = Want(offset=5, size=3, now=50.0, place="here")
+WANTED = an_upload(length=9, place="here", expires_at=60.0).advanced(5, now=11.0, by="pod-b")
+LEASE = Lease(id="lease-of-pod-a", holder="pod-a", ttl=3.0)
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        WANTED,
+        replace(WANTED, length=8, place=None, expires_at=None),
+        replace(WANTED, concat=Concat(raw="partial", kind=Kind.PARTIAL), timeline=()),
+        WANTED.noted("taken", by="$holder"),
+    ],
+)
+async def test_what_is_as_wanted_is_leased_as_by_a_swap(pair: Pair, upload: Upload) -> None:
+    await pair.one.create(upload)
+    twin = await pair.one.create(upload.named("v"))
+    pair.clock.now += 1.5
+    swapped = await pair.one.swap(twin, leased(twin))
+    taken = await pair.other.take("u", WANT, LEASE)
+    assert taken == swapped.named("u")
+    assert await pair.one.get("u") == taken
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        WANTED.advanced(6, now=12.0),
+        replace(WANTED, parts=()),
+        replace(WANTED, length=7),
+        replace(WANTED, length=None),
+        replace(WANTED, expires_at=50.0),
+        replace(WANTED, place="there"),
+        replace(WANTED, concat=Concat(raw="final;a b", kind=Kind.FINAL, parts=("a", "b"))),
+        leased(WANTED, "pod-b"),
+        replace(WANTED, length=5, status=Status.COMPLETED),
+        WANTED.to(Status.CANCELLED, now=12.0),
+        WANTED.to(Status.EXPIRED, now=12.0),
+    ],
+)
+async def test_what_is_not_as_wanted_is_only_looked_at(pair: Pair, upload: Upload) -> None:
+    stored = await pair.one.create(upload)
+    assert await pair.other.take("u", WANT, LEASE) == stored
+    assert await pair.one.get("u") == stored
+
+
+async def test_a_lease_that_has_run_out_is_not_taken_so(pair: Pair) -> None:
+    await pair.one.create(leased(WANTED, "pod-b", ttl=3.0))
+    pair.clock.now += 5.0
+    assert (await pair.one.take("u", WANT, LEASE)).held_by("lease-of-pod-b")
+
+
+async def test_taking_what_is_not_there(pair: Pair) -> None:
+    with pytest.raises(UploadNotFound):
+        await pair.one.take("nobody", WANT, LEASE)
+
+
+async def test_of_many_who_take_an_upload_one_has_it_and_all_see_who(pair: Pair) -> None:
+    await pair.one.create(WANTED)
+    stores = [pair.one, pair.other] * 20
+    leases = [replace(LEASE, id=f"lease-{n}") for n in range(len(stores))]
+    seen = await asyncio.gather(
+        *(store.take("u", WANT, lease) for store, lease in zip(stores, leases, strict=True)), return_exceptions=True
+    )
+    uploads = [upload for upload in seen if isinstance(upload, Upload)]
+    assert len(uploads) == len(stores)
+    assert len([upload for upload, lease in zip(uploads, leases, strict=True) if upload.held_by(lease.id)]) == 1
+    assert len({upload.lease.id for upload in uploads if upload.lease is not None}) == 1
+    assert (await pair.other.get("u")).version == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_over_a_long_life_taking_is_no_other_than_swapping(pair: Pair, seed: int) -> None:
+    chance = random.Random(seed)
+    taken = await pair.one.create(an_upload("u", length=1000, place="here"))
+    swapped = await pair.one.create(an_upload("v", length=1000, place="here"))
+    for _ in range(60):
+        pair.clock.now += 0.25
+        pod, why = chance.choice(["pod-a", "pod-b", "pod-c"]), chance.choice([None, None, "client_gone"])
+        more = chance.randrange(3)
+        lease = Lease(id=f"lease-of-{pod}", holder=pod, ttl=3.0)
+        taken = await pair.other.take("u", replace(WANT, offset=taken.offset), lease)
+        swapped = await pair.one.swap(swapped, leased(swapped, pod))
+        assert taken.named("v") == swapped
+        done = [each.advanced(each.offset + more, now=12.0).released(why) for each in (taken, swapped)]
+        taken, swapped = await pair.one.swap(taken, done[0]), await pair.one.swap(swapped, done[1])
+    assert len(taken.timeline) == MOMENTS
 
 
 async def test_find_hands_out_the_stores_clock(pair: Pair) -> None:

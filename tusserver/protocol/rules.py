@@ -119,6 +119,37 @@ def appendable(upload: Upload, command: Append, *, limits: Limits, now: float) -
     return upload
 
 
+class Want(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a writer wants an upload to be, so that it can be given the lease without a further look: ACTIVE and no
+    final upload, at ``offset``, of a known length that leaves room for ``size`` bytes, not expired at ``now``, with its
+    bytes in ``place``, and without a lease."""
+
+    offset: int
+    size: int
+    now: float
+    place: str
+
+    def met_by(self, upload: Upload) -> bool:
+        """Whether the upload is so."""
+        return (
+            upload.status is Status.ACTIVE
+            and upload.kind is not Kind.FINAL
+            and upload.lease is None
+            and upload.offset == self.offset
+            and upload.length is not None
+            and upload.length >= self.offset + self.size
+            and (upload.expires_at is None or upload.expires_at > self.now)
+            and upload.place in (None, self.place)
+        )
+
+
+def wanted(command: Append, *, place: str, now: float) -> Want | None:
+    """What leaves ``appendable`` nothing to refuse; None where there is more to look at (a length is declared)."""
+    if command.length is not None:
+        return None
+    return Want(offset=command.offset, size=command.body.size or 0, now=now, place=place)
+
+
 def bound(upload: Upload, command: Append, limits: Limits) -> int | None:
     """The position that no byte may pass: the length, as long as it is deferred the maximum size, or None."""
     length = upload.length if upload.length is not None else command.length

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tusserver.protocol.refusals import BytesElsewhere
-from tusserver.protocol.upload import Kind, Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import Kind, Lease, Status, Upload
 from tusserver.stores.findings import Finding
 
 Buffer = bytes | bytearray | memoryview
@@ -92,6 +93,11 @@ class SessionStore(Protocol):
         returns (as the store's durability says). Raises Conflict when the version moved, UploadNotFound when the
         upload is gone. After StoreUnavailable it may have been stored or not; the same swap again is safe then.
         """
+        ...
+
+    async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
+        """The upload; where it meets ``want``, given this lease in the same go, as if ``swap`` had stored what
+        ``Upload.acquired`` makes of it. Raises UploadNotFound."""
         ...
 
     async def delete(self, upload_id: str) -> None:

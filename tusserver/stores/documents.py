@@ -72,6 +72,6 @@ def _rounded(time: float | None) -> float | None:
 def _stamped(lease: Lease, now: float) -> Lease:
     return replace(
         lease,
-        expires_at=now + lease.ttl if lease.expires_at is None else lease.expires_at,
+        expires_at=_rounded(now + lease.ttl) if lease.expires_at is None else lease.expires_at,
         since=now if lease.since is None else lease.since,
     )

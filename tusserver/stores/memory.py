@@ -6,11 +6,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
 from tusserver.protocol.refusals import UploadNotFound
-from tusserver.protocol.upload import Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import Lease, Status, Upload
 from tusserver.stores.base import Conflict, Query, Tally, check_note, polled
 from tusserver.stores.documents import as_stored
 from tusserver.stores.findings import Finding, warning
 from tusserver.stores.prompt import Put
+from tusserver.stores.taking import taken
 
 
 def matches(query: Query, upload: Upload) -> bool:
@@ -58,6 +60,10 @@ class MemorySessions:
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
         return self._swap(old, new)
+
+    async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
+        """See ``SessionStore``."""
+        return await taken(self, upload_id, want, lease)
 
     def known(self, upload_id: str) -> Upload | None:
         """See ``PromptSessions``."""

@@ -20,13 +20,15 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
-from tusserver.protocol.upload import Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import Lease, Status, Upload
 from tusserver.stores import mongo_notes
 from tusserver.stores.base import Conflict, Query, Tally
 from tusserver.stores.findings import Finding
 from tusserver.stores.mongo_contests import bells
-from tusserver.stores.mongo_documents import FIELDS, from_session, stored_by
+from tusserver.stores.mongo_documents import FIELDS, WRITTEN, from_session, stored_by, written
 from tusserver.stores.mongo_examined import examined
+from tusserver.stores.mongo_taking import takeable, taken_by
 from tusserver.stores.mongodb import INDEX_DIFFERS, Mongo, away, settled
 
 log = logging.getLogger("tusserver.mongodb")
@@ -105,6 +107,17 @@ class MongoSessions:
             await self.get(old.id)
             raise Conflict(old.id)
         return stored
+
+    async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
+        """See ``SessionStore``."""
+        async with self._mongo.asking():
+            document = await self._uploads.find_one_and_update(
+                takeable(upload_id, want),
+                taken_by(lease, want.offset, now=self._now()),
+                projection=FIELDS,
+                return_document=ReturnDocument.AFTER,
+            )
+        return await self.get(upload_id) if document is None else from_session(document)
 
     async def delete(self, upload_id: str) -> None:
         """See ``SessionStore``."""
@@ -193,13 +206,13 @@ class MongoSessions:
                 document = await self._uploads.find_one_and_update(
                     {"_id": upload.id, "version": version - 1},
                     stored_by(upload, version=version, now=self._now()),
-                    projection=self._projection(),
+                    projection=WRITTEN,
                     upsert=upsert,
                     return_document=ReturnDocument.AFTER,
                 )
         except DuplicateKeyError:
             raise Conflict(upload.id) from None
-        return None if document is None else from_session(document)
+        return None if document is None else written(upload, document, version=version)
 
     async def _prepare(self) -> None:
         async with self._mongo.asking():

@@ -7,6 +7,8 @@ Times are BSON dates, bytes 64-bit integers. What the store stamps on the server
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from bson.binary import Binary
@@ -16,13 +18,19 @@ from bson.int64 import Int64
 from tusserver.protocol.headers import filename, parse_metadata
 from tusserver.protocol.refusals import BadMetadata
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.documents import from_document, to_document
+from tusserver.stores.documents import as_stored, from_document, to_document
 
+DATES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
+LEASE_DATES: Final = ("expires_at", "since")
+MOMENT_DATES: Final = ("at",)
 FIELDS: Final = (
-    "version", "status", "kind", "created_at", "updated_at", "expires_at", "completed_at", "ended_at", "length",
-    "upload_metadata", "owner", "concat", "parts", "token", "lease", "stored", "place", "timeline", "written_at",
+    *DATES, "version", "status", "length", "upload_metadata", "owner", "concat", "parts", "token", "lease", "stored",
+    "place", "timeline", "written_at",
 )  # fmt: skip
 """What an upload is read from; the other fields are for people."""
+
+WRITTEN: Final = ("written_at",)
+"""What is not known of an upload that one has written oneself."""
 
 Document = dict[str, Any]
 
@@ -31,7 +39,7 @@ def to_session(upload: Upload, *, version: int) -> Document:
     """The whole document, but for what ``stamps`` adds."""
     document = to_document(upload)
     raw = document.pop("metadata")
-    ended_at = _date(upload.ended_at)
+    ended_at = date(upload.ended_at)
     document |= {
         "_id": document.pop("id"),
         "version": version,
@@ -40,19 +48,19 @@ def to_session(upload: Upload, *, version: int) -> Document:
         "length": None if upload.length is None else Int64(upload.length),
         "upload_metadata": raw,
         **described(raw),
-        "created_at": _date(upload.created_at),
-        "updated_at": _date(upload.updated_at),
-        "expires_at": _date(upload.expires_at),
-        "completed_at": _date(upload.completed_at),
+        "created_at": date(upload.created_at),
+        "updated_at": date(upload.updated_at),
+        "expires_at": date(upload.expires_at),
+        "completed_at": date(upload.completed_at),
         "ended_at": ended_at,
         "cancelled_at": ended_at if upload.status is Status.CANCELLED else None,
         "expired_at": ended_at if upload.status is Status.EXPIRED else None,
         "parts": [_wide(part, "start", "stop") for part in document["parts"]],
-        "timeline": [_wide(moment, "offset") | {"at": _date(moment["at"])} for moment in document["timeline"]],
+        "timeline": [_wide(moment, "offset") | {"at": date(moment["at"])} for moment in document["timeline"]],
     }
     if upload.lease is not None:
         lease = _wide(document["lease"], "start")
-        document["lease"] = lease | {"expires_at": _date(lease["expires_at"]), "since": _date(lease["since"])}
+        document["lease"] = lease | {"expires_at": date(lease["expires_at"]), "since": date(lease["since"])}
     return document
 
 
@@ -63,12 +71,23 @@ def stored_by(upload: Upload, *, version: int, now: Any) -> list[Document]:
     return [{"$replaceWith": {"$literal": document}}, {"$set": _stamps(upload, document, now)}]
 
 
+def written(upload: Upload, document: Mapping[str, Any], *, version: int) -> Upload:
+    """The upload as ``stored_by`` has stored it, from ``WRITTEN``. The answer to a write that a driver has repeated
+    over a fail-over says when it was written first."""
+    return as_stored(upload, version=version, now=int(document["written_at"]) / 1000)
+
+
 def from_session(document: Mapping[str, Any]) -> Upload:
-    """The upload, from ``FIELDS`` and ``now``. The answer to a write that a driver has repeated over a fail-over comes
-    without what a projection computes, so without ``now``: it is as of when it was written."""
-    plain = _plain(document)
-    as_of = plain.get("now", plain["written_at"])
-    return from_document({**plain, "id": plain["_id"], "metadata": plain["upload_metadata"]}, as_of=as_of)
+    """The upload, from ``FIELDS``, as of ``now`` where that was asked for, otherwise as of when it was written."""
+    lease = document.get("lease")
+    plain = {
+        **_seconds(document, DATES),
+        "id": document["_id"],
+        "metadata": document["upload_metadata"],
+        "lease": None if lease is None else _seconds(lease, LEASE_DATES),
+        "timeline": [_seconds(moment, MOMENT_DATES) for moment in document.get("timeline", ())],
+    }
+    return from_document(plain, as_of=int(document.get("now", document["written_at"])) / 1000)
 
 
 def _stamps(upload: Upload, document: Document, now: Any) -> Document:
@@ -90,7 +109,8 @@ def _stamped(moment: Document, now: Any) -> Document:
     return {"$mergeObjects": [{"$literal": moment}, {"at": now}]}
 
 
-def described(raw: str | None) -> Document:
+@lru_cache(64)  # of an upload that is written, several times
+def described(raw: str | None) -> Mapping[str, Any]:
     """``Upload-Metadata`` for people, as ``metadata`` and ``file_name``: what is no text is binary, and names that
     MongoDB reads as operators or as paths are left out."""
     try:
@@ -98,7 +118,7 @@ def described(raw: str | None) -> Document:
     except BadMetadata:
         pairs = {}
     shown = {key: _value(value) for key, value in pairs.items() if "." not in key and not key.startswith("$")}
-    return {"metadata": shown, "file_name": filename(pairs)}
+    return MappingProxyType({"metadata": shown, "file_name": filename(pairs)})
 
 
 def _value(value: bytes) -> str | Binary:
@@ -112,16 +132,15 @@ def _wide(document: Document, *names: str) -> Document:
     return document | {name: Int64(document[name]) for name in names}
 
 
-def _date(time: float | None) -> DatetimeMS | None:
-    return None if time is None else DatetimeMS(round(time * 1000))
+def date(time: float | None) -> DatetimeMS | None:
+    """Seconds since the epoch as BSON has them, to the millisecond (see ``as_stored``)."""
+    return None if time is None else DatetimeMS(int(time * 1000 + 0.5))
 
 
-def _plain(value: Any) -> Any:
-    """Dates as seconds since the epoch."""
-    if isinstance(value, DatetimeMS):
-        return int(value) / 1000
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return int(value) if isinstance(value, Int64) else value
+def _seconds(document: Mapping[str, Any], names: tuple[str, ...]) -> Document:
+    """The document with the dates of these names as seconds since the epoch."""
+    plain = dict(document)
+    for name in names:
+        if plain.get(name) is not None:
+            plain[name] = int(plain[name]) / 1000
+    return plain

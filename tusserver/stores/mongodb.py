@@ -54,6 +54,7 @@ class Mongo:
         self.name = database or named or DATABASE
         self._write_concern = WriteConcern("majority", j=True if durable else None)
         self._users = 0
+        self._collections: dict[str, Any] = {}
 
     async def open(self) -> None:
         """Connect, if nobody has; each one who opens it closes it."""
@@ -68,6 +69,7 @@ class Mongo:
         self._users = max(0, self._users - 1)
         if self._users == 0 and self._url is not None and self._client is not None:
             client, self._client = self._client, None
+            self._collections.clear()
             await settled(client.close())
 
     @property
@@ -80,13 +82,16 @@ class Mongo:
     def collection(self, name: str) -> Any:
         """A collection: writes are acknowledged by a majority, reads are of what a majority has, which no fail-over
         takes back. Times come and go as ``DatetimeMS``."""
-        return self.client[self.name].get_collection(
-            name,
-            codec_options=CODECS,
-            read_preference=ReadPreference.PRIMARY,
-            write_concern=self._write_concern,
-            read_concern=ReadConcern("majority"),
-        )
+        found = self._collections.get(name)
+        if found is None:  # making one takes as long as encoding what is sent to it
+            found = self._collections[name] = self.client[self.name].get_collection(
+                name,
+                codec_options=CODECS,
+                read_preference=ReadPreference.PRIMARY,
+                write_concern=self._write_concern,
+                read_concern=ReadConcern("majority"),
+            )
+        return found
 
     @contextlib.asynccontextmanager
     async def asking(self) -> AsyncIterator[None]:

@@ -14,7 +14,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
-from tusserver.protocol.upload import Status, Upload
+from tusserver.protocol.rules import Want
+from tusserver.protocol.upload import Lease, Status, Upload
 from tusserver.stores import sqlite_notes
 from tusserver.stores.base import Conflict, Query, Tally, polled
 from tusserver.stores.database import Database
@@ -22,6 +23,7 @@ from tusserver.stores.documents import as_stored, from_text, to_text
 from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.prompt import Put
 from tusserver.stores.sqlite_rows import INSERT, PAGE, SCHEMA, SCHEMA_VERSION, row, selection, update
+from tusserver.stores.taking import taken
 
 Change = Callable[[sqlite3.Connection], tuple[str, Upload]]
 """What makes a change; it returns what is stored then, as its document says it and as a value."""
@@ -71,6 +73,10 @@ class SqliteSessions:
     async def swap(self, old: Upload, new: Upload) -> Upload:
         """See ``SessionStore``."""
         return self._known.note(*await self._database.write(self._replacement(old, new)))
+
+    async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
+        """See ``SessionStore``."""
+        return await taken(self, upload_id, want, lease)
 
     def known(self, upload_id: str) -> Upload | None:
         """See ``PromptSessions``."""
