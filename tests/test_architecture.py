@@ -21,7 +21,7 @@ LAYERS = (
     ("bulletin", "bodies", "intake", "receiver", "assembly", "place", "prompt", "room", "engine"),
     ("downloads", "exchange", "endpoints", "admin", "admin_token", "dashboard", "page", "doctor"),
     ("app",),
-    ("connection", "cycle", "parser", "patience", "wire", "listening", "shares", "accepting"),
+    ("connection", "cycle", "parser", "patience", "unread", "wire", "listening", "shares", "accepting"),
     ("server", "cli", "__main__"),
 )
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}

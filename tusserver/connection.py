@@ -5,7 +5,7 @@ Other than uvicorn's own:
 * A shutdown first interrupts the uploads, which are saved and answered; uvicorn would wait for them to end.
 * Request trailers come in a list of their own (the ASGI extension ``tusserver.trailers``); uvicorn adds them to the
   headers, where a client could add any header after these were checked.
-* The head of a request is bounded in bytes and in seconds; requests that do not wait for answers are bounded in number.
+* Bounded: the bytes and the seconds of a head, how many requests wait for answers, how long answers wait to be read.
 * A request that asks for another protocol beside (``Upgrade``, as clients do that would rather speak HTTP/2) is
   answered in this one; uvicorn loses its body, and takes what comes later of it for a request.
 * What is no HTTP is told only once the requests before it have been answered.
@@ -27,8 +27,10 @@ from uvicorn.server import ServerState
 from tusserver.app import TusApp
 from tusserver.cycle import Cycle
 from tusserver.exchange import DIRECT, TRAILERS, Scope
+from tusserver.listening import address
 from tusserver.parser import NotHttp, Parser, TrailersTooLarge
 from tusserver.patience import Patience
+from tusserver.unread import Unread
 from tusserver.wire import refusal
 
 log = logging.getLogger("tusserver.connection")
@@ -82,18 +84,18 @@ class UploadProtocol(asyncio.Protocol):
         """A client has connected, and is expected to say what it wants."""
         self.state.connections.add(self)  # type: ignore[arg-type]
         self.transport = transport
-        self._server = _address(transport.get_extra_info("sockname"))
-        self._client = _address(transport.get_extra_info("peername"))
+        self._server = address(transport.get_extra_info("sockname"))
+        self._client = address(transport.get_extra_info("peername"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._patience = Patience(
-            self._loop, keep_alive=self._keep_alive, late=self._head_is_late, idle=transport.close
-        )
+        self._patience = Patience(self._loop, keep_alive=self._keep_alive, late=self._head_is_late, idle=self.close)
+        self._unread = Unread(self._loop, transport)
         self._patience.expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone."""
         self.state.connections.discard(self)
         self._patience.end()
+        self._unread.stop()
         self._parser.close()
         self.resume_writing()
         for cycle, _ in self._cycles:
@@ -122,18 +124,21 @@ class UploadProtocol(asyncio.Protocol):
         """The client is slow to take what is written."""
         self.write_paused = True
         self._room.clear()
+        self._unread.watch()
 
     def resume_writing(self) -> None:
         """It has taken most of it, or will never."""
         self.write_paused = False
         self._room.set()
+        if not self.transport.is_closing():
+            self._unread.stop()
 
     def shutdown(self) -> None:
         """The server is stopping: what has been asked is answered, and then the connection closes."""
         if self._cycles:
             self._cycles[-1][0].keep_alive = False
         else:
-            self.transport.close()
+            self.close()
         if isinstance(self._app, TusApp):
             self._app.begin_drain()
 
@@ -194,6 +199,11 @@ class UploadProtocol(asyncio.Protocol):
         if self._read_paused and self._may_read() and not self.transport.is_closing():
             self._read_paused = False
             self.transport.resume_reading()
+
+    def close(self) -> None:
+        """See ``Connection``."""
+        self.transport.close()
+        self._unread.watch()
 
     def answered(self) -> None:
         """See ``Connection``."""
@@ -281,17 +291,10 @@ class UploadProtocol(asyncio.Protocol):
             self.transport.write(refusal(code))
         if broken is not None:  # the end of the connection may be far away still
             broken.lose()
-        self.transport.close()
+        self.close()
 
 
 class PlainProtocol(UploadProtocol):
     """One connection whose bodies are always read and handed over block by block."""
 
     direct = False
-
-
-def _address(name: Any) -> tuple[str, int | None] | None:
-    """As ASGI has it: host and port, or the path of a Unix socket that has one."""
-    if isinstance(name, tuple):
-        return str(name[0]), int(name[1])
-    return (name, None) if name and isinstance(name, str) else None

@@ -58,6 +58,10 @@ class Connection(Protocol):
         """Wait while writing is paused."""
         ...
 
+    def close(self) -> None:
+        """Once what was written has been read, or nobody reads it."""
+        ...
+
     def answered(self) -> None:
         """The response is complete."""
         ...
@@ -273,7 +277,7 @@ class Cycle:
         self.answered = True
         self.wake()
         if not self.keep_alive:
-            self._connection.transport.close()
+            self._connection.close()
         self._connection.answered()
 
     def _fail(self, status: int) -> None:
@@ -283,4 +287,4 @@ class Cycle:
         if not self.answer_whole(
             status, [("Content-Type", "text/plain"), ("Content-Length", str(len(phrase)))], phrase.encode()
         ):
-            self._connection.transport.close()
+            self._connection.close()

@@ -8,7 +8,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tusserver.settings import Settings
 
@@ -59,3 +59,10 @@ def _at_path(path: Path) -> socket.socket:
         raise CannotServe(f"Cannot listen on {path}: {error.strerror}. Choose another with --unix-socket.") from error
     listener.set_inheritable(True)
     return listener
+
+
+def address(name: Any) -> tuple[str, int | None] | None:
+    """As ASGI has it: host and port, or the path of a Unix socket that has one."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if name and isinstance(name, str) else None
