@@ -139,6 +139,11 @@ def main() -> None:
     options = parser.parse_args()
     if sys.platform != "linux":
         parser.error("only Linux is measured: memory and CPU are read from /proc")
+    for directory in filter(None, (options.directory, options.out.parent)):  # not only when all has been measured
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"{directory} cannot be used: {error.strerror}. Name another one.")
     about = machine()
     with mongo() as url, tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory) as directory:
         wanted = [

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench.report import SINK, Sample, as_json, kept, left_out, medians, percentile, table
 from bench.slow import SLOW
 from tests.disks import small_disk_at
@@ -71,11 +73,21 @@ def test_a_disk_that_is_full_ends_it_and_no_server_is_blamed(tmp_path: Path) -> 
 
 
 def test_nothing_measured_is_no_success(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", "--only", "no-such-server", "--out", str(tmp_path / "figures.json")]
+    places = ["--directory", str(tmp_path / "not" / "made"), "--out", str(tmp_path / "nor" / "this" / "figures.json")]
+    command = [sys.executable, "-m", "bench", "--only", "no-such-server", *places]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no server could be measured" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "figures.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--directory", "--out"])
+def test_where_nothing_can_be_written_is_said_before_anything_is_measured(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "bench", "--only", "no-such-server", option, str(tmp_path / "file" / "x" / "y")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot be used: Not a directory" in done.stderr and "Traceback" not in done.stderr
 
 
 RATES = {"tusserver": [30.0, 29.0, 90.0], "tuspyserver": [10.0, 1.0, 10.0], "tusd": [40.0, 40.0, 50.0]}
