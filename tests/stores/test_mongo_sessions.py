@@ -156,6 +156,19 @@ async def test_metadata_that_no_longer_reads_hides_no_upload(sessions: MongoSess
     assert (await sessions.get("u")).metadata == "not base64!"
 
 
+async def test_a_document_of_an_older_version_is_read_and_leased(
+    sessions: MongoSessions, database: Database[Any]
+) -> None:
+    stored = await sessions.create(an_upload(length=9))
+    younger = ["timeline", "place", "expires_at", "lease", "concat", "owner", "kind"]
+    database.uploads.update_one({"_id": "u"}, {"$unset": dict.fromkeys(younger, 1)})
+    assert (await sessions.get("u")).same_as(stored)
+    want = Want(offset=0, size=9, now=1.0, place="here")
+    taken = await sessions.take("u", want, Lease(id="l", holder="pod-a", ttl=3.0))
+    assert taken.held_by("l")
+    assert [moment.what for moment in taken.timeline] == ["taken"]
+
+
 # The server's clock
 
 

@@ -18,7 +18,7 @@ def takeable(upload_id: str, want: Want) -> Document:
     return {
         "_id": upload_id,
         "status": Status.ACTIVE.value,
-        "kind": {"$ne": Kind.FINAL.value},
+        "concat.kind": {"$ne": Kind.FINAL.value},
         "lease": None,
         "offset": want.offset,
         "length": {"$gte": want.offset + want.size},
@@ -46,18 +46,19 @@ def taken_by(lease: Lease, offset: int, *, now: Any) -> list[Document]:
 
 def _noted(taking: Document) -> Document:
     """What ``timeline.noted`` makes of it: nothing where the same holder has only received since it last took it."""
+    timeline = {"$ifNull": ["$timeline", []]}
     kept = {
         "$cond": [
-            {"$lt": [{"$size": "$timeline"}, MOMENTS]},
-            "$timeline",
-            {"$concatArrays": [{"$slice": ["$timeline", 1]}, {"$slice": ["$timeline", 2, MOMENTS]}]},
+            {"$lt": [{"$size": timeline}, MOMENTS]},
+            timeline,
+            {"$concatArrays": [{"$slice": [timeline, 1]}, {"$slice": [timeline, 2, MOMENTS]}]},
         ]
     }
-    beside_receiving = {"$filter": {"input": "$timeline", "cond": {"$ne": ["$$this.what", "received"]}}}
+    beside_receiving = {"$filter": {"input": timeline, "cond": {"$ne": ["$$this.what", "received"]}}}
     same = {"$and": [{"$eq": ["$$last.what", "taken"]}, {"$eq": ["$$last.by", taking["by"]]}]}
     return {
         "$let": {
             "vars": {"last": {"$arrayElemAt": [beside_receiving, -1]}},
-            "in": {"$cond": [same, "$timeline", {"$concatArrays": [kept, [taking]]}]},
+            "in": {"$cond": [same, timeline, {"$concatArrays": [kept, [taking]]}]},
         }
     }
