@@ -224,6 +224,16 @@ async def test_what_is_not_as_wanted_is_only_looked_at(pair: Pair, upload: Uploa
     assert await pair.one.get("u") == stored
 
 
+@pytest.mark.parametrize(
+    "want", [replace(WANT, offset=2**63 - 3), replace(WANT, size=2**63), replace(WANT, offset=10**30)]
+)
+async def test_no_upload_is_as_long_as_that(pair: Pair, want: Want) -> None:
+    stored = await pair.one.create(WANTED)
+    assert await pair.other.take("u", want, LEASE) == stored
+    with pytest.raises(UploadNotFound):
+        await pair.one.take("nobody", want, LEASE)
+
+
 async def test_a_lease_that_has_run_out_is_not_taken_so(pair: Pair) -> None:
     await pair.one.create(leased(WANTED, "pod-b", ttl=3.0))
     pair.clock.now += 5.0

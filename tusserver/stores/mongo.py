@@ -19,6 +19,7 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from tusserver.protocol.headers import MAX_INTEGER
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.rules import Want
 from tusserver.protocol.upload import Lease, Status, Upload
@@ -110,6 +111,8 @@ class MongoSessions:
 
     async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
         """See ``SessionStore``."""
+        if want.offset + want.size > MAX_INTEGER:  # there is none, nor can MongoDB be asked for it
+            return await self.get(upload_id)
         async with self._mongo.asking():
             document = await self._uploads.find_one_and_update(
                 takeable(upload_id, want),
