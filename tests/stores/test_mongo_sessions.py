@@ -375,16 +375,22 @@ async def test_a_write_that_the_driver_repeats_is_stored_once(name: str, anyio_b
         async with AsyncMongoClient[Any](made.url) as client:
             sessions = MongoSessions(Mongo(client, name))
             await sessions.start()
-            upload = await sessions.create(leased(an_upload()))
-            lost = {"failCommands": ["findAndModify"], "closeConnection": False}
-            answered = {"writeConcernError": {"code": 6, "errmsg": "lost"}, "errorLabels": ["RetryableWriteError"]}
-            await client.admin.command(
-                "configureFailPoint", "failCommand", mode={"times": 1}, data={**lost, **answered}
-            )
+            upload = await sessions.create(leased(an_upload(length=9)))
+            data: dict[str, Any] = {"failCommands": ["findAndModify"], "closeConnection": False}
+            data["writeConcernError"] = {"code": 6, "errmsg": "lost"}
+            data["errorLabels"] = ["RetryableWriteError"]
+            lose = partial(client.admin.command, "configureFailPoint", "failCommand", mode={"times": 1}, data=data)
+            await lose()
             stored = await sessions.swap(upload, upload.advanced(5, now=1.0))
             assert (stored.version, stored.offset, stored.leased) == (2, 5, True)
             assert abs(stored.as_of - time.time()) < 60
             assert (await sessions.get("u")).same_as(stored)
+            await sessions.swap(stored, stored.released())
+            await lose()
+            want = Want(offset=5, size=4, now=1.0, place="here")
+            taken = await sessions.take("u", want, Lease(id="l", holder="pod-b", ttl=3.0))
+            assert (taken.version, taken.leased, taken.held_by("l")) == (4, True, True)
+            assert (await sessions.get("u")).same_as(taken)
             await sessions.close()
         assert node.running
 
