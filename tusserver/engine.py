@@ -209,7 +209,7 @@ class Engine:
     async def _held(self, command: Append, upload: Upload | None) -> Hold:
         """The lease for the command, once whoever writes now has ended. ``upload``: as it is, where that is known."""
         if upload is None:
-            want = rules.wanted(command, place=self.storage.place, now=self._clock())
+            want = rules.wanted(command, place=self.place.here, limits=self._limits, now=self._clock())
             found = await self._leases.take(command.upload_id, want)
             if isinstance(found, Hold):
                 return found

@@ -20,6 +20,11 @@ class Place:
         self._sessions = sessions
         self._storage = storage
 
+    @property
+    def here(self) -> str | None:
+        """Which place that is; None until it is claimed."""
+        return self._storage.place if self.claimed else None
+
     async def look(self) -> None:
         """Claim it, and log why not."""
         try:

@@ -162,13 +162,31 @@ def profiled() -> Iterator[tuple[str, Profiled]]:
         client.drop_database(name)
 
 
+FIND, CHANGE = "find", "findAndModify"
+
+
 def test_round_trips_to_mongodb(
     start: Callable[..., ServerProcess], client: requests.Session, profiled: tuple[str, Profiled]
 ) -> None:
     name, database = profiled
     server = start(sessions="mongodb:", mongo_url=shared_replica_set().url, db_name=name)
-    url = server.create(SMALL)
-    assert database.asked_by(lambda: server.create(SMALL)) == ["findAndModify"]
-    assert database.asked_by(lambda: client.head(url, timeout=20)) == ["find"]
-    patch = database.asked_by(lambda: patched(client, url, some_bytes(SMALL)))
-    assert patch == ["findAndModify", "findAndModify"]
+
+    def asked(status: int, method: str, url: str, data: bytes = b"", **said: object) -> list[str]:
+        headers = OCTETS | {name.replace("_", "-"): str(value) for name, value in said.items()}
+
+        def request() -> None:
+            assert client.request(method, url, data=data, headers=headers, timeout=20).status_code == status
+
+        return database.asked_by(request)
+
+    data = some_bytes(SMALL)
+    url, deferred = server.create(SMALL), server.create(None)
+    assert asked(201, "POST", server.url, Upload_Length=SMALL) == [CHANGE]
+    assert asked(201, "POST", server.url, data, Upload_Length=SMALL) == [CHANGE, CHANGE]
+    assert asked(200, "HEAD", url) == [FIND]
+    assert asked(204, "PATCH", url, data, Upload_Offset=0) == [CHANGE, CHANGE]
+    assert asked(204, "PATCH", url, Upload_Offset=SMALL) == [CHANGE, FIND]  # it is complete
+    assert asked(409, "PATCH", url, data, Upload_Offset=0) == [CHANGE, FIND]
+    assert asked(409, "PATCH", url, data, Upload_Offset=2**63 - 1) == [FIND]
+    assert asked(204, "PATCH", deferred, data, Upload_Offset=0) == [CHANGE, CHANGE]
+    assert asked(204, "PATCH", deferred, Upload_Offset=SMALL, Upload_Length=SMALL) == [FIND, CHANGE, CHANGE]

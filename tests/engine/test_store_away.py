@@ -15,10 +15,15 @@ import pytest
 from tests.engine.conftest import Workshop, append, body, bytes_of, upload_of
 from tusserver.body import RequestBody
 from tusserver.engine import Engine
+from tusserver.hooks import Hooks
+from tusserver.keeper import Timing
+from tusserver.metrics import Metrics
 from tusserver.protocol.commands import Append, Body, Create, Inspect, Terminate
-from tusserver.protocol.refusals import Refusal, StoreUnavailable, TakenOver, UploadNotFound
+from tusserver.protocol.refusals import OffsetMismatch, Refusal, StoreUnavailable, TakenOver, UploadNotFound
 from tusserver.protocol.upload import Upload
+from tusserver.stores.gridfs import GridFsBytes
 from tusserver.stores.memory import MemorySessions
+from tusserver.stores.mongodb import Mongo
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -271,3 +276,18 @@ async def test_waiting_commits_do_not_pile_up(workshop: Workshop) -> None:
     blocks.put_nowait(b"")
     async with asyncio.timeout(PROMPT):
         assert (await patch).upload.completed
+
+
+async def test_where_the_bytes_are_to_be_is_asked_last(workshop: Workshop) -> None:
+    """A server that has started without MongoDB does not know yet which bucket its GridFS is."""
+    away = GridFsBytes(Mongo("mongodb://127.0.0.1:1"))
+    engine = Engine(
+        workshop.sessions, away, holder="h", limits=workshop.limits, timing=Timing(), hooks=Hooks(), metrics=Metrics()
+    )
+    upload = await workshop.sessions.create(Upload(id="u", created_at=0.0, updated_at=0.0, length=len(DATA)))
+    with pytest.raises(UploadNotFound):
+        await append(engine, upload.named("v"), DATA)
+    with pytest.raises(OffsetMismatch):
+        await append(engine, upload.advanced(1, now=1.0), DATA[1:])
+    with pytest.raises(StoreUnavailable):
+        await append(engine, upload, DATA)

@@ -219,7 +219,15 @@ def test_there_may_be_no_bound() -> None:
 
 
 def every_upload() -> Iterator[Upload]:
-    bases = (NEW, AT_FOUR, FULL, DEFERRED, AT_FOUR.to(Status.CANCELLED, now=2.0), AT_FOUR.to(Status.EXPIRED, now=2.0))
+    bases = (
+        NEW,
+        AT_FOUR,
+        FULL,
+        DEFERRED,
+        DEFERRED.advanced(4, now=1.0),
+        AT_FOUR.to(Status.CANCELLED, now=2.0),
+        AT_FOUR.to(Status.EXPIRED, now=2.0),
+    )
     lease = Lease(id="l", holder="a", ttl=3.0)
     for base, expires_at, concat, place, held in product(
         bases, (None, 5.0, 6.0), (None, PARTIAL, FINAL), (None, "here", "there"), (None, lease)
@@ -227,23 +235,28 @@ def every_upload() -> Iterator[Upload]:
         yield replace(base, expires_at=expires_at, concat=concat, place=place, lease=held)
 
 
-@pytest.mark.parametrize("size", [None, 0, 6, 7, 10, 11])
+@pytest.mark.parametrize("size", [None, 0, 6, 7, 10, 11, 96, 97, 100, 101])
 @pytest.mark.parametrize("offset", [0, 4, 10])
 def test_what_is_wanted_is_what_may_be_appended_to_at_once(offset: int, size: int | None) -> None:
     command = append(offset, size)
-    want = rules.wanted(command, place="here", now=5.0)
+    want = rules.wanted(command, place="here", limits=LIMITS, now=5.0)
     assert want is not None
     for upload in every_upload():
         try:
             may = not check(upload, command).completed
         except Refusal:
             may = False
-        at_once = upload.lease is None and upload.length is not None and upload.place in (None, "here")
+        at_once = upload.lease is None and upload.place in (None, "here")
         assert want.met_by(upload) == (may and at_once), upload
 
 
-def test_where_a_length_is_declared_nothing_is_wanted_at_once() -> None:
-    assert rules.wanted(append(0, 10, length=10), place="here", now=5.0) is None
+@pytest.mark.parametrize("command", [append(0, 10, length=10), append(2**63 - 1, 1), append(1, 2**63 - 1)])
+def test_where_a_length_is_declared_or_no_upload_is_so_long_nothing_is_wanted_at_once(command: Append) -> None:
+    assert rules.wanted(command, place="here", limits=LIMITS, now=5.0) is None
+
+
+def test_where_the_bytes_are_to_be_has_to_be_known() -> None:
+    assert rules.wanted(append(0, 10), place=None, limits=LIMITS, now=5.0) is None
 
 
 # Counting

@@ -163,10 +163,31 @@ async def test_a_document_of_an_older_version_is_read_and_leased(
     younger = ["timeline", "place", "expires_at", "lease", "concat", "owner", "kind"]
     database.uploads.update_one({"_id": "u"}, {"$unset": dict.fromkeys(younger, 1)})
     assert (await sessions.get("u")).same_as(stored)
-    want = Want(offset=0, size=9, now=1.0, place="here")
+    want = Want(offset=0, size=9, deferred=False, now=1.0, place="here")
     taken = await sessions.take("u", want, Lease(id="l", holder="pod-a", ttl=3.0))
     assert taken.held_by("l")
     assert [moment.what for moment in taken.timeline] == ["taken"]
+
+
+async def test_only_what_is_counted_is_an_offset(sessions: MongoSessions, database: Database[Any]) -> None:
+    stored = await sessions.create(an_upload(length=9).advanced(3, now=1.0, by="pod-a"))
+    database.uploads.update_one({"_id": "u"}, {"$set": {"offset": 5}})  # what people read
+    want = Want(offset=5, size=4, deferred=False, now=1.0, place="here")
+    lease = Lease(id="l", holder="pod-a", ttl=3.0)
+    assert (await sessions.take("u", want, lease)).same_as(stored)
+    assert (await sessions.take("u", replace(want, offset=3), lease)).held_by("l")
+
+
+async def test_a_connection_that_was_closed_is_another_one(name: str, anyio_backend: str) -> None:
+    mongo = Mongo(shared_replica_set().url, name)
+    for version in (1, 2):
+        sessions = MongoSessions(mongo)
+        await sessions.start()
+        upload = await sessions.create(an_upload()) if version == 1 else await sessions.get("u")
+        assert (await sessions.swap(upload, upload.advanced(version, now=1.0))).offset == version
+        await sessions.close()
+        with pytest.raises(StoreUnavailable):
+            await sessions.get("u")
 
 
 # The server's clock
@@ -291,7 +312,7 @@ async def test_each_call_is_one_round_trip(name: str, anyio_backend: str) -> Non
         assert counted.names[2:] == ["find"]
         upload = await sessions.swap(upload, upload.released())
         counted.names.clear()
-        want = Want(offset=5, size=1, now=1.0, place="here")
+        want = Want(offset=5, size=1, deferred=False, now=1.0, place="here")
         lease = Lease(id="l", holder="pod-a", ttl=3.0)
         assert (await sessions.take("u", want, lease)).held_by("l")
         assert counted.names == ["findAndModify"]
@@ -387,7 +408,7 @@ async def test_a_write_that_the_driver_repeats_is_stored_once(name: str, anyio_b
             assert (await sessions.get("u")).same_as(stored)
             await sessions.swap(stored, stored.released())
             await lose()
-            want = Want(offset=5, size=4, now=1.0, place="here")
+            want = Want(offset=5, size=4, deferred=False, now=1.0, place="here")
             taken = await sessions.take("u", want, Lease(id="l", holder="pod-b", ttl=3.0))
             assert (taken.version, taken.leased, taken.held_by("l")) == (4, True, True)
             assert (await sessions.get("u")).same_as(taken)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tusserver.protocol.commands import Append, Create
+from tusserver.protocol.headers import MAX_INTEGER
 from tusserver.protocol.refusals import (
     BadConcat,
     FinalUploadFixed,
@@ -121,33 +122,37 @@ def appendable(upload: Upload, command: Append, *, limits: Limits, now: float) -
 
 class Want(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a writer wants an upload to be, so that it can be given the lease without a further look: ACTIVE and no
-    final upload, at ``offset``, of a known length that leaves room for ``size`` bytes, not expired at ``now``, with its
-    bytes in ``place``, and without a lease."""
+    final upload, at ``offset``, with room for ``size`` bytes (``deferred``: there is where the length is not known
+    yet), not expired at ``now``, with its bytes in ``place``, and without a lease."""
 
     offset: int
     size: int
+    deferred: bool
     now: float
     place: str
 
     def met_by(self, upload: Upload) -> bool:
         """Whether the upload is so."""
+        room = self.deferred if upload.length is None else upload.length >= self.offset + self.size
         return (
-            upload.status is Status.ACTIVE
+            room
+            and upload.status is Status.ACTIVE
             and upload.kind is not Kind.FINAL
             and upload.lease is None
             and upload.offset == self.offset
-            and upload.length is not None
-            and upload.length >= self.offset + self.size
             and (upload.expires_at is None or upload.expires_at > self.now)
             and upload.place in (None, self.place)
         )
 
 
-def wanted(command: Append, *, place: str, now: float) -> Want | None:
-    """What leaves ``appendable`` nothing to refuse; None where there is more to look at (a length is declared)."""
-    if command.length is not None:
+def wanted(command: Append, *, place: str | None, limits: Limits, now: float) -> Want | None:
+    """What leaves ``appendable`` nothing to refuse. None where there is more to look at (a length is declared, or it is
+    not known where the bytes are to be), or no upload can be so."""
+    size = command.body.size or 0
+    if command.length is not None or place is None or command.offset + size > MAX_INTEGER:
         return None
-    return Want(offset=command.offset, size=command.body.size or 0, now=now, place=place)
+    deferred = not exceeds(command.offset + size, limits.max_size)
+    return Want(offset=command.offset, size=size, deferred=deferred, now=now, place=place)
 
 
 def bound(upload: Upload, command: Append, limits: Limits) -> int | None:

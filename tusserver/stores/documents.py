@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import floor
 from typing import Any, Final
 
 import msgspec
@@ -64,14 +65,21 @@ def from_document(document: Mapping[str, Any], as_of: float) -> Upload:
     return msgspec.convert({**document, "as_of": as_of}, Upload)
 
 
+def milliseconds(seconds: float) -> int:
+    """To the nearest, as every store keeps times."""
+    return floor(seconds * 1000 + 0.5)  # round() goes by way of a decimal string
+
+
 @lru_cache(64)  # most of an upload's times are one time
 def _rounded(time: float | None) -> float | None:
-    return None if time is None else int(time * 1000 + 0.5) / 1000  # round() goes by way of a decimal string
+    return None if time is None else milliseconds(time) / 1000
 
 
 def _stamped(lease: Lease, now: float) -> Lease:
     return replace(
         lease,
-        expires_at=_rounded(now + lease.ttl) if lease.expires_at is None else lease.expires_at,
+        expires_at=(milliseconds(now) + milliseconds(lease.ttl)) / 1000
+        if lease.expires_at is None
+        else lease.expires_at,
         since=now if lease.since is None else lease.since,
     )

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
@@ -24,7 +23,7 @@ from tusserver.protocol.upload import Upload
 from tusserver.stores.base import check_place
 from tusserver.stores.findings import Finding, ok, problem
 from tusserver.stores.gridfs_writer import GridFsWriter, stamp_of
-from tusserver.stores.mongo_documents import described
+from tusserver.stores.mongo_documents import date, described
 from tusserver.stores.mongodb import Mongo, settled
 
 BUCKET: Final = "uploads"
@@ -271,7 +270,7 @@ def _file(upload: Upload, chunk_size: int) -> dict[str, Any]:
         "_id": upload.id,
         "length": Int64(upload.offset),
         "chunkSize": chunk_size,
-        "uploadDate": DatetimeMS(round((upload.completed_at or upload.updated_at) * 1000)),
+        "uploadDate": date(upload.completed_at or upload.updated_at),
         "filename": shown["file_name"] or upload.id,
         "metadata": shown["metadata"],
     }

@@ -1,7 +1,7 @@
 """Sessions in MongoDB, for any number of servers.
 
-* Each change is one ``findAndModify`` that names the version that it starts from, so nothing is counted twice, however
-  often a driver repeats it.
+* Each change is one ``findAndModify`` that names the version that it starts from, or takes the lease of an upload that
+  nobody holds, so nothing is counted twice, however often a driver repeats it.
 * The store's clock is the MongoDB server's (``$$NOW``), whatever clock a pod has.
 * A change is acknowledged by a majority, and what is read is what a majority has: no fail-over takes back an offset
   that somebody has been told.
@@ -15,11 +15,9 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
-from bson.datetime_ms import DatetimeMS
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from tusserver.protocol.headers import MAX_INTEGER
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.rules import Want
 from tusserver.protocol.upload import Lease, Status, Upload
@@ -27,7 +25,7 @@ from tusserver.stores import mongo_notes
 from tusserver.stores.base import Conflict, Query, Tally
 from tusserver.stores.findings import Finding
 from tusserver.stores.mongo_contests import bells
-from tusserver.stores.mongo_documents import FIELDS, WRITTEN, from_session, stored_by, written
+from tusserver.stores.mongo_documents import FIELDS, WRITTEN, date, from_session, stored_by, written
 from tusserver.stores.mongo_examined import examined
 from tusserver.stores.mongo_taking import takeable, taken_by
 from tusserver.stores.mongodb import INDEX_DIFFERS, Mongo, away, settled
@@ -111,8 +109,6 @@ class MongoSessions:
 
     async def take(self, upload_id: str, want: Want, lease: Lease) -> Upload:
         """See ``SessionStore``."""
-        if want.offset + want.size > MAX_INTEGER:  # there is none, nor can MongoDB be asked for it
-            return await self.get(upload_id)
         async with self._mongo.asking():
             document = await self._uploads.find_one_and_update(
                 takeable(upload_id, want),
@@ -283,18 +279,14 @@ def selection(query: Query) -> dict[str, Any]:
     for field in ("expires", "ended", "updated"):
         bound = getattr(query, f"{field}_before")
         if bound is not None:
-            conditions.append({f"{field}_at": {"$lt": _bound(bound)}})
+            conditions.append({f"{field}_at": {"$lt": date(bound)}})
     if query.created_from is not None:
-        conditions.append({"created_at": {"$gte": _bound(query.created_from)}})
+        conditions.append({"created_at": {"$gte": date(query.created_from)}})
     if query.beyond is not None:
         conditions.append(_beyond(*query.beyond, "$lt" if query.newest_first else "$gt"))
     return {"$and": conditions} if conditions else {}
 
 
 def _beyond(created_at: float, upload_id: str, operator: str) -> dict[str, Any]:
-    date = _bound(created_at)
-    return {"$or": [{"created_at": {operator: date}}, {"created_at": date, "_id": {operator: upload_id}}]}
-
-
-def _bound(time: float) -> DatetimeMS:
-    return DatetimeMS(round(time * 1000))
+    born = date(created_at)
+    return {"$or": [{"created_at": {operator: born}}, {"created_at": born, "_id": {operator: upload_id}}]}

@@ -18,7 +18,7 @@ from bson.int64 import Int64
 from tusserver.protocol.headers import filename, parse_metadata
 from tusserver.protocol.refusals import BadMetadata
 from tusserver.protocol.upload import Status, Upload
-from tusserver.stores.documents import as_stored, from_document, to_document
+from tusserver.stores.documents import as_stored, from_document, milliseconds, to_document
 
 DATES: Final = ("created_at", "updated_at", "expires_at", "completed_at", "ended_at")
 LEASE_DATES: Final = ("expires_at", "since")
@@ -94,7 +94,7 @@ def _stamps(upload: Upload, document: Document, now: Any) -> Document:
     stamps: Document = {"written_at": now}
     lease = upload.lease
     if lease is not None and lease.expires_at is None:
-        stamps["lease.expires_at"] = {"$add": [now, round(lease.ttl * 1000)]}
+        stamps["lease.expires_at"] = {"$add": [now, milliseconds(lease.ttl)]}
     if lease is not None and lease.since is None:
         stamps["lease.since"] = now
     if any(moment.at is None for moment in upload.timeline):
@@ -133,8 +133,8 @@ def _wide(document: Document, *names: str) -> Document:
 
 
 def date(time: float | None) -> DatetimeMS | None:
-    """Seconds since the epoch as BSON has them, to the millisecond (see ``as_stored``)."""
-    return None if time is None else DatetimeMS(int(time * 1000 + 0.5))
+    """Seconds since the epoch as BSON has them."""
+    return None if time is None else DatetimeMS(milliseconds(time))
 
 
 def _seconds(document: Mapping[str, Any], names: tuple[str, ...]) -> Document:

@@ -9,6 +9,7 @@ from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
 from tusserver.stores.base import check_note
+from tusserver.stores.documents import milliseconds
 from tusserver.stores.mongodb import Mongo
 
 COLLECTION: Final = "notes"
@@ -23,7 +24,7 @@ async def prepare(mongo: Mongo) -> None:
 async def pin(mongo: Mongo, board: str, name: str, text: str, *, now: Any, seconds: float) -> None:
     """See ``SessionStore``. ``now``: the aggregation expression of the store's clock."""
     check_note(text)
-    until = {"$add": [now, round(seconds * 1000)]}
+    until = {"$add": [now, milliseconds(seconds)]}
     note = {"$set": {"text": {"$literal": text}, "until": until}}
     async with mongo.asking():
         with contextlib.suppress(DuplicateKeyError):  # somebody has pinned that name at the same moment

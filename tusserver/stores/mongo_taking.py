@@ -10,20 +10,26 @@ from bson.int64 import Int64
 from tusserver.protocol.rules import Want
 from tusserver.protocol.timeline import MOMENTS
 from tusserver.protocol.upload import Kind, Lease, Status
+from tusserver.stores.documents import milliseconds
 from tusserver.stores.mongo_documents import Document, date
 
 
 def takeable(upload_id: str, want: Want) -> Document:
     """The filter of the upload, if it meets ``want``."""
+    # The field ``offset`` is for people; this is what an upload's offset is
+    offset = {"$ifNull": [{"$arrayElemAt": ["$parts.stop", -1]}, 0]}
+    room: Document = {"length": {"$gte": want.offset + want.size}}
+    if want.deferred:
+        room = {"$or": [room, {"length": None}]}
+    kept = {"$or": [{"expires_at": None}, {"expires_at": {"$gt": date(want.now)}}]}
     return {
         "_id": upload_id,
         "status": Status.ACTIVE.value,
         "concat.kind": {"$ne": Kind.FINAL.value},
         "lease": None,
-        "offset": want.offset,
-        "length": {"$gte": want.offset + want.size},
-        "$or": [{"expires_at": None}, {"expires_at": {"$gt": date(want.now)}}],
         "place": {"$in": [None, want.place]},
+        "$expr": {"$eq": [offset, want.offset]},
+        "$and": [room, kept],
     }
 
 
@@ -34,7 +40,7 @@ def taken_by(lease: Lease, offset: int, *, now: Any) -> list[Document]:
         "id": {"$literal": lease.id},
         "holder": holder,
         "ttl": lease.ttl,
-        "expires_at": {"$add": [now, round(lease.ttl * 1000)]},
+        "expires_at": {"$add": [now, milliseconds(lease.ttl)]},
         "contest": None,
         "since": now,
         "start": Int64(offset),
