@@ -1,6 +1,6 @@
 """python -m bench: this server on this machine, and beside it the peers that can be set up here.
 
-    python -m bench [--size MIB] [--requests N] [--rounds N] [--only WORDS] [--directory DIR] [--out FILE]
+    python -m bench [--size MIB] [--seconds S] [--rounds N] [--only WORDS] [--directory DIR] [--out FILE]
 
 Runs everything in interleaved rounds, so that a drift of the machine hits all servers alike; prints medians beside
 those of tusd, of the best other peer and of nginx, and writes all figures as JSON, and a chart.
@@ -112,9 +112,9 @@ def measure(server: Server, workload: Workload) -> Sample:
         server=server.candidate.name,
         workload=workload.name,
         unit=workload.unit,
-        rate=workload.amount / scale / driven.seconds,
-        cpu=used / workload.amount * per,
-        load=driven.cpu / workload.amount * per,
+        rate=driven.rate / scale,
+        cpu=used / driven.amount * per,
+        load=driven.cpu / driven.amount * per,
         median=percentile(driven.each, 50) * 1000,
         slow=percentile(driven.each, 99) * 1000,
     )
@@ -131,7 +131,7 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=1024, help="MiB in each big workload (default 1024)")
-    parser.add_argument("--requests", type=int, default=1600, help="requests in each small workload (default 1600)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each small workload (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is run (default 5)")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="only servers whose names have a word")
     parser.add_argument("--directory", type=Path, help="where uploads are stored meanwhile (default: temporary)")
@@ -149,7 +149,7 @@ def main() -> None:
         wanted = [
             each for each in candidates(url) if not options.only or any(word in each.name for word in options.only)
         ]
-        session = Session(workloads(options.size * MIB, options.requests), Path(directory))
+        session = Session(workloads(options.size * MIB, options.seconds), Path(directory))
         session.rounds(options.rounds, wanted)
     _say("")
     if session.ended is not None:

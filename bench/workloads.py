@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
+from typing import NamedTuple
 
 from bench.load import MIB, Connection, source
 
@@ -18,21 +19,28 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """What is measured. ``unit`` says what ``amount`` counts: bytes or requests. ``run`` does one connection's
-    share. Only the methods in ``timed`` count as latencies: a creation would halve the median of a long PATCH."""
+    """What is measured. ``run`` does one connection's share: once, which is ``amount`` bytes with those of the others;
+    or again and again for ``seconds``, where requests are counted. Only the methods in ``timed`` count, as requests and
+    as latencies: a creation would halve the median of a long PATCH."""
 
     name: str
-    unit: str
-    amount: int
     connections: int
     run: Callable[[Connection], None]
+    amount: int = 0
+    seconds: float = 0.0
     timed: tuple[str, ...] = ("PATCH", "PUT")
     only_tus: bool = False
 
+    @property
+    def unit(self) -> str:
+        """What is counted: bytes or requests."""
+        return "bytes" if self.amount else "requests"
 
-def workloads(size: int, requests: int) -> list[Workload]:
-    """The workloads, with ``size`` bytes in each of the big ones and ``requests`` in each of the small ones."""
-    share, each = size // 8, requests // CONNECTIONS
+
+def workloads(size: int, seconds: float) -> list[Workload]:
+    """The workloads, with ``size`` bytes in each of the big ones, and ``seconds`` for each of the small ones: so many
+    requests, rather, would be over before a fast server's clients had warmed up, and take minutes on a slow one."""
+    share = size // 8
 
     def whole(connection: Connection) -> None:
         connection.upload(size, size)
@@ -44,60 +52,45 @@ def workloads(size: int, requests: int) -> list[Workload]:
         connection.upload(share, 5 * MIB)
 
     def small(connection: Connection) -> None:
-        for _ in range(each // 2):
-            connection.upload(SMALL, SMALL)
+        connection.upload(SMALL, SMALL)
 
     def at_once(connection: Connection) -> None:
-        for _ in range(each // 2):
-            connection.create_with(SMALL)
+        connection.create_with(SMALL)
 
     def head(connection: Connection) -> None:
-        path = connection.create(SMALL)
-        for _ in range(each):
-            connection.head(path)
+        connection.head(connection.made[0] if connection.made else connection.create(SMALL))
+
+    def requests(name: str, run: Callable[[Connection], None], *timed: str) -> Workload:
+        name = f"{name}, {CONNECTIONS} connections"
+        return Workload(name=name, connections=CONNECTIONS, run=run, seconds=seconds, timed=timed, only_tus=True)
 
     mib = size // MIB
     return [
-        Workload(name=f"one PATCH of {mib} MiB", unit="bytes", amount=size, connections=1, run=whole),
-        Workload(name=f"{mib} MiB in 8 MiB PATCHes", unit="bytes", amount=size, connections=1, run=stepwise),
-        Workload(name="8 uploads at once, 5 MiB PATCHes", unit="bytes", amount=share * 8, connections=8, run=parallel),
-        Workload(
-            name="16 KiB uploads, 16 connections",
-            unit="requests",
-            amount=each // 2 * 2 * CONNECTIONS,
-            connections=CONNECTIONS,
-            run=small,
-            timed=("POST", "PATCH"),
-            only_tus=True,
-        ),
-        Workload(
-            name="16 KiB uploads in one request, 16 connections",
-            unit="requests",
-            amount=each // 2 * CONNECTIONS,
-            connections=CONNECTIONS,
-            run=at_once,
-            timed=("POST",),
-            only_tus=True,
-        ),
-        Workload(
-            name="HEAD, 16 connections",
-            unit="requests",
-            amount=each * CONNECTIONS,
-            connections=CONNECTIONS,
-            run=head,
-            timed=("HEAD",),
-            only_tus=True,
-        ),
+        Workload(name=f"one PATCH of {mib} MiB", amount=size, connections=1, run=whole),
+        Workload(name=f"{mib} MiB in 8 MiB PATCHes", amount=size, connections=1, run=stepwise),
+        Workload(name="8 uploads at once, 5 MiB PATCHes", amount=share * 8, connections=8, run=parallel),
+        requests("16 KiB uploads", small, "POST", "PATCH"),
+        requests("16 KiB uploads in one request", at_once, "POST"),
+        requests("HEAD", head, "HEAD"),
     ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driven:
-    """What came of a load: ``seconds`` over all, those of ``each`` request that is timed, and the load's own ``cpu``
-    seconds; the paths of what it ``made``."""
+    """What came of a load: ``amount`` bytes or requests, so many a second (``rate``); the seconds of ``each`` request
+    that is timed, and the load's own ``cpu`` seconds; the paths of what it ``made``."""
+
+    amount: int
+    rate: float
+    cpu: float
+    each: list[float]
+    made: list[str]
+
+
+class Done(NamedTuple):
+    """What one share came to, in ``seconds`` of its own."""
 
     seconds: float
-    cpu: float
     each: list[float]
     made: list[str]
 
@@ -106,34 +99,43 @@ def drive(workload: Workload, port: int, path: str, tus: bool = True) -> Driven:
     """Put the load on. Raises RuntimeError when a share failed."""
     source()  # here, since each share would make its own while the clock runs
     context, before = multiprocessing.get_context("fork"), _spent()
-    ready = context.Barrier(workload.connections + 1)
+    ready = context.Barrier(workload.connections)
     receiving, sending = zip(*(context.Pipe(duplex=False) for _ in range(workload.connections)), strict=True)
     shares = [context.Process(target=_share, args=(workload, port, path, tus, ready, pipe)) for pipe in sending]
     for share in shares:
         share.start()
-    ready.wait(60)
-    started = time.perf_counter()
     # every pipe is drained before the join: a full one would hold its writer up
-    answers: list[tuple[list[str], list[float]] | str] = [pipe.recv() for pipe in receiving]
-    seconds = time.perf_counter() - started
+    answers: list[Done | str] = [pipe.recv() for pipe in receiving]
     for share in shares:
         share.join()
-    made: list[str] = []
-    each: list[float] = []
+    done: list[Done] = []
     for answer in answers:
         if isinstance(answer, str):
             raise RuntimeError(answer)
-        made += answer[0]
-        each += answer[1]
-    return Driven(seconds=seconds, cpu=_spent() - before, each=each, made=made)
+        done.append(answer)
+    return Driven(
+        amount=workload.amount or sum(len(share.each) for share in done),
+        # those that go on for a while end one by one, each with the request that it is at
+        rate=workload.amount / max(share.seconds for share in done)
+        if workload.amount
+        else sum(len(share.each) / share.seconds for share in done),
+        cpu=_spent() - before,
+        each=[each for share in done for each in share.each],
+        made=[made for share in done for made in share.made],
+    )
 
 
 def _share(workload: Workload, port: int, path: str, tus: bool, ready: Barrier, pipe: Pipe) -> None:
-    connection = Connection(port, path, tus)
-    ready.wait(60)
     try:
+        connection = Connection(port, path, tus)
+        ready.wait(60)
+        started = time.perf_counter()
         workload.run(connection)
-        pipe.send((connection.made, [each for method in workload.timed for each in connection.seconds.get(method, [])]))
+        while time.perf_counter() < started + workload.seconds:
+            workload.run(connection)
+        seconds = time.perf_counter() - started
+        each = [each for method in workload.timed for each in connection.seconds.get(method, [])]
+        pipe.send(Done(seconds, each, connection.made))
     except Exception as error:
         pipe.send(f"{workload.name}: {error!r}")
 

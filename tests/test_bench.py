@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_a_small_session(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    command = ["--size", "16", "--requests", "160", "--rounds", "1", "--only", "memory", "sink", "--out", str(out)]
+    command = ["--size", "16", "--seconds", "0.1", "--rounds", "1", "--only", "memory", "sink", "--out", str(out)]
     done = subprocess.run([sys.executable, "-m", "bench", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     samples, sides = kept(json.loads(out.read_text()))
@@ -61,7 +61,7 @@ def test_what_is_left_out_is_said_without_paths() -> None:
 
 def test_a_disk_that_is_full_ends_it_and_no_server_is_blamed(tmp_path: Path) -> None:
     with small_disk_at(tmp_path / "disk", "80m") as disk:
-        command = ["--size", "16", "--requests", "160", "--only", "memory", "--out", str(tmp_path / "figures.json")]
+        command = ["--size", "16", "--seconds", "0.1", "--only", "memory", "--out", str(tmp_path / "figures.json")]
         command += ["--rounds", "2", "--directory", str(disk)]
         measured = subprocess.run([sys.executable, "-m", "bench", *command], cwd=ROOT, capture_output=True, text=True)
         (disk / "ballast").write_bytes(bytes(30_000_000))
