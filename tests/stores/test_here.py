@@ -7,6 +7,7 @@ import errno
 import os
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 
 from tests.stores.sessions import an_upload, leased, turns_until
 from tusserver.protocol.refusals import BytesElsewhere, StorageFull
-from tusserver.stores import database
+from tusserver.stores import database, database_work
+from tusserver.stores.database_errors import BUSY
 from tusserver.stores.disk import DiskBytes
 from tusserver.stores.here import PAUSE, QUICK, SLOW, USAGE, Here, Usage
 from tusserver.stores.sqlite import SqliteSessions
@@ -279,3 +281,53 @@ async def test_the_log_is_moved_into_the_database(tmp_path: Path, monkeypatch: p
     pages = (tmp_path / "s.db-wal").stat().st_size / 4096
     assert pages < 500
     await store.close()
+
+
+async def test_a_long_log_begins_anew_also_where_changes_never_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_work, "LONG", 20)
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    with closing(connected(tmp_path)) as mover, closing(connected(tmp_path)) as adds:
+
+        def change() -> None:
+            adds.execute("UPDATE deployment SET place = place || 'a'")
+
+        adds.execute("INSERT INTO deployment VALUES (1, 'a')")
+        for _ in range(50):
+            change()
+        # a statement that has begun before the last change keeps the first look from moving it
+        with closing(connected(tmp_path)) as late:
+            late.execute("BEGIN")
+            late.execute("SELECT place FROM deployment").fetchone()
+            change()
+            mover.set_trace_callback(lambda said: late.rollback() if "RESTART" in said else None)
+            database_work.move_log(mover)
+        before = (tmp_path / "s.db-wal").stat().st_size
+        change()
+        assert (tmp_path / "s.db-wal").stat().st_size == before
+    await store.close()
+
+
+async def test_somebody_who_reads_for_long_holds_up_changes_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT", 50)
+    monkeypatch.setattr(database_work, "LONG", 20)
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    upload = await store.create(an_upload("a"))
+    with closing(connected(tmp_path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM uploads").fetchone()
+        began = time.monotonic()
+        for _ in range(150):  # three looks at the log
+            upload = await store.swap(upload, upload.placed(str(upload.version)))
+        assert time.monotonic() - began < BUSY
+    assert (await store.get("a")).version == 151
+    await store.close()
+
+
+def connected(directory: Path) -> sqlite3.Connection:
+    return sqlite3.connect(directory / "s.db", isolation_level=None)

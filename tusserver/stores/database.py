@@ -26,7 +26,7 @@ from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
-from tusserver.stores.database_work import Job, begin, carry_out, transaction
+from tusserver.stores.database_work import Job, begin, carry_out, move_log, transaction
 from tusserver.stores.here import Here
 
 T = TypeVar("T")
@@ -193,10 +193,7 @@ class Database:
         self._unmoved += changes
         if self._unmoved >= CHECKPOINT:
             self._unmoved = 0
-            passive = "PRAGMA wal_checkpoint(PASSIVE)"
-            checkpoint = Job(
-                lambda connection: connection.execute(passive).fetchone(), False, self._loop.create_future()
-            )
+            checkpoint = Job(move_log, False, self._loop.create_future())
             checkpoint.answer.add_done_callback(asyncio.Future.exception)  # the next one moves what this one has not
             self._queue.put(checkpoint)
 

@@ -6,11 +6,17 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from tusserver.stores.database_errors import code_of
+from tusserver.stores.database_errors import BUSY, code_of
+
+LONG: Final = 4000
+"""Pages that the write-ahead log may have while others go on adding to it."""
+
+BRIEF: Final = 0.05
+"""Seconds that all who write are held up at most by somebody who reads for long."""
 
 
 class Job(msgspec.Struct, eq=False):
@@ -95,3 +101,19 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
             job.error = error
         else:
             carry_out(connection, [job], writes=job.writes)
+
+
+def move_log(connection: sqlite3.Connection) -> None:
+    """Move the write-ahead log into the database, while others go on.
+
+    SQLite lets the log begin anew only where nobody has added to it meanwhile. Where somebody always does, and it has
+    become LONG, they wait until the last of it is moved.
+    """
+    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if pages <= LONG or moved == pages:
+        return
+    connection.execute(f"PRAGMA busy_timeout = {BRIEF * 1000:.0f}")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000:.0f}")
