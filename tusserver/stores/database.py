@@ -28,6 +28,7 @@ from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
 from tusserver.stores.database_work import Job, begin, carry_out, move_log, transaction
 from tusserver.stores.here import Here
+from tusserver.stores.lock_file import LockFile
 
 T = TypeVar("T")
 
@@ -208,12 +209,16 @@ class Database:
             self._tell(connected.hand_over)
             return
         self._tell(connected.hand_over)
+        lock = LockFile(self._path.with_name(f"{self._path.name}-lock"))
         for batch in self._batches():
-            writes = any(job.writes for job in batch)
-            work = partial(carry_out, connection, batch, writes=writes)
-            self._here.there(work) if writes else work()
+            if any(job.writes for job in batch):
+                with lock:
+                    self._add_what_waits(batch)
+                    self._here.there(partial(carry_out, connection, batch, writes=True))
+            else:
+                carry_out(connection, batch, writes=False)
             self._tell(_hand_over, batch)
-        for each in (connection, connected.result):  # here, since that looks at the files once more
+        for each in (lock, connection, connected.result):  # here, since that looks at the files once more
             each.close()
         self._tell(self._end)
 
@@ -226,15 +231,17 @@ class Database:
             self._ended.set_result(None)
 
     def _batches(self) -> Iterator[list[Job]]:
-        job: Job | None
-        batch: list[Job] = []
         while (job := self._queue.get()) is not None:
-            batch.append(job)
-            if self._queue.empty() or len(batch) == BATCH:
-                yield batch
-                batch = []
-        if batch:
+            batch = [job]
+            self._add_what_waits(batch)
             yield batch
+
+    def _add_what_waits(self, batch: list[Job]) -> None:
+        while not self._queue.empty() and len(batch) < BATCH:
+            job = self._queue.get()
+            if job is None:  # the last one: it ends what follows this batch
+                return self._queue.put(None)
+            batch.append(job)
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
