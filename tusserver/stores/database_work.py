@@ -106,11 +106,11 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
 def move_log(connection: sqlite3.Connection) -> None:
     """Move the write-ahead log into the database, while others go on.
 
-    SQLite lets the log begin anew only where nobody has added to it meanwhile. Where somebody always does, and it has
-    become LONG, they wait until the last of it is moved.
+    SQLite lets the log begin anew only where nobody has added to it meanwhile. Where it has become LONG, somebody
+    always does: then they wait until the last of it is moved. (What SQLite says of it leaves out what was added.)
     """
-    _, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if pages <= LONG or moved == pages:
+    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if pages <= LONG:
         return
     connection.execute(f"PRAGMA busy_timeout = {BRIEF * 1000:.0f}")
     try:
