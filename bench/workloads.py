@@ -108,11 +108,9 @@ def drive(workload: Workload, port: int, path: str, tus: bool = True) -> Driven:
     answers: list[Done | str] = [pipe.recv() for pipe in receiving]
     for share in shares:
         share.join()
-    done: list[Done] = []
-    for answer in answers:
-        if isinstance(answer, str):
-            raise RuntimeError(answer)
-        done.append(answer)
+    done = [answer for answer in answers if isinstance(answer, Done)]
+    if len(done) < len(answers):
+        raise RuntimeError("; ".join(sorted({answer for answer in answers if isinstance(answer, str)})))
     return Driven(
         amount=workload.amount or sum(len(share.each) for share in done),
         # those that go on for a while end one by one, each with the request that it is at
@@ -137,6 +135,7 @@ def _share(workload: Workload, port: int, path: str, tus: bool, ready: Barrier, 
         each = [each for method in workload.timed for each in connection.seconds.get(method, [])]
         pipe.send(Done(seconds, each, connection.made))
     except Exception as error:
+        ready.abort()  # those that wait for this one
         pipe.send(f"{workload.name}: {error!r}")
 
 

@@ -22,8 +22,8 @@ PATIENCE: Final = 1.0
 
 
 class LockFile:
-    """What is done inside, nobody else does; that may have to be waited for, PATIENCE at the most. For one thread.
-    ``path``: the file, which is made."""
+    """Others wait while something is done inside, as it waits for them: PATIENCE at the most, and for somebody who has
+    not ended since then no more. For one thread. ``path``: the file, which is made."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,8 +34,9 @@ class LockFile:
     def close(self) -> None:
         """It is not needed any more."""
         self._doorman.end(0)
-        if self._file is not None:
-            os.close(self._file)
+        file, self._file = self._file, None  # whom the doorman lets in too late must not touch what has its number then
+        if file is not None:
+            os.close(file)
 
     def __enter__(self) -> None:
         """Wait for the others."""
@@ -54,8 +55,9 @@ class LockFile:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _wait(self, file: int) -> None:
-        if self._waiting is None or self._waiting.done():
-            self._waiting = self._doorman.submit(fcntl.flock, file, fcntl.LOCK_EX)
+        if self._waiting is not None and not self._waiting.done():
+            return  # it is who has been waited for in vain
+        self._waiting = self._doorman.submit(fcntl.flock, file, fcntl.LOCK_EX)
         try:
             self._waiting.result(PATIENCE)
         except TimeoutError:
