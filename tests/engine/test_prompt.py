@@ -337,8 +337,8 @@ async def test_hooks_hear_of_what_was_stored_even_if_the_request_is_cancelled(tm
     async with Desk(tmp_path, Hooks(post_finish=note), prompt=True) as desk:
         upload = await desk.made(4)
         appending = asyncio.create_task(desk.append(upload, b"data"))
-        await turns_until(lambda: desk.sessions._database._turn)
-        await turns_until(lambda: not desk.sessions._database._turn)
+        await turns_until(lambda: desk.sessions._database._turns._waiting)
+        await turns_until(lambda: not desk.sessions._database._turns._waiting)
         appending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await appending

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.anyio
 async def test_the_log_is_moved_into_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CHECKPOINT", 50)
     store = SqliteSessions(tmp_path / "s.db", durable=False)
-    await store.start()
     store._database._here = Here(True, Clock())  # however busy this machine is
+    await store.start()
     upload = await store.create(an_upload("a"))
     for _ in range(1000):
         upload = await store.swap(upload, upload.placed(str(upload.version)))

@@ -1,4 +1,5 @@
-"""Changes that the loop finds ready in one turn are committed together, and each comes out as if it were alone."""
+"""Changes that the loop gets ready shortly after one another are committed together, and each comes out as if it were
+alone."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ import pytest
 from tests.stores.sessions import an_upload, turns_until
 from tusserver.protocol.refusals import StoreUnavailable, UploadNotFound
 from tusserver.protocol.upload import Upload
-from tusserver.stores import database
+from tusserver.stores import database_turns
 from tusserver.stores.base import Conflict, Query
-from tusserver.stores.database import TOGETHER
+from tusserver.stores.database_turns import TOGETHER, TURNS
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -65,6 +66,35 @@ async def test_what_is_ready_together_is_one_transaction(store: SqliteSessions) 
     )
     assert [each.version for each in swapped if each is not None] == [2] * 20
     assert [seen.count("BEGIN IMMEDIATE"), seen.count("COMMIT")] == [2, 2]
+
+
+async def one_each_turn(store: SqliteSessions, many: int) -> None:
+    creating = []
+    for number in range(many):
+        creating.append(asyncio.create_task(store.create(an_upload(f"{number}"))))
+        await asyncio.sleep(0)
+    await asyncio.gather(*creating)
+
+
+async def test_what_comes_turn_after_turn_is_one_transaction(store: SqliteSessions) -> None:
+    seen = statements(store)
+    await one_each_turn(store, TURNS)
+    assert seen.count("COMMIT") == 1
+
+
+async def test_who_came_first_does_not_wait_for_all_who_follow(store: SqliteSessions) -> None:
+    seen = statements(store)
+    await one_each_turn(store, 100)
+    assert seen.count("COMMIT") >= 100 // (TURNS + 2)
+
+
+async def test_where_nobody_follows_nobody_is_waited_for(store: SqliteSessions) -> None:
+    seen = statements(store)
+    first = asyncio.create_task(store.create(an_upload("first")))
+    for _ in range(3):  # it starts; nobody has come in the turn behind it; it is carried out
+        await asyncio.sleep(0)
+    assert seen.count("COMMIT") == 1
+    assert (await first).version == 1
 
 
 async def test_many_are_several_transactions_so_that_others_get_a_turn(store: SqliteSessions) -> None:
@@ -122,7 +152,7 @@ async def test_one_that_the_database_fails_takes_no_other_with_it(store: SqliteS
 
 async def test_one_whose_task_is_cancelled_takes_no_other_with_it(store: SqliteSessions) -> None:
     tasks = [asyncio.create_task(store.create(an_upload(name))) for name in ("a", "b")]
-    await turns_until(lambda: len(store._database._turn) == 2)
+    await turns_until(lambda: len(store._database._turns._waiting) == 2)
     tasks[0].cancel()
     assert (await tasks[1]).id == "b"
     with suppress(asyncio.CancelledError):
@@ -133,9 +163,9 @@ async def test_one_whose_task_is_cancelled_takes_no_other_with_it(store: SqliteS
 async def test_where_all_are_cancelled_nothing_happens(store: SqliteSessions) -> None:
     seen = statements(store)
     creating = asyncio.create_task(store.create(an_upload("a")))
-    await turns_until(lambda: store._database._turn)
+    await turns_until(lambda: store._database._turns._waiting)
     creating.cancel()
-    await turns_until(lambda: not store._database._turn)
+    await turns_until(lambda: not store._database._turns._waiting)
     assert seen == []
     assert await uploads(store) == []
 
@@ -145,7 +175,7 @@ async def test_what_is_under_way_is_carried_out_before_it_closes(tmp_path: Path)
     await store.start()
     many = 2 * TOGETHER + 1
     creating = [asyncio.create_task(store.create(an_upload(f"{number}"))) for number in range(many)]
-    await turns_until(lambda: len(store._database._turn) == many)
+    await turns_until(lambda: len(store._database._turns._waiting) == many)
     await store.close()
     assert [(await each).version for each in creating] == [1] * many
     rows = sqlite3.connect(tmp_path / "s.db").execute("SELECT COUNT(*) FROM uploads").fetchall()
@@ -157,14 +187,14 @@ async def test_the_loop_goes_on_while_another_process_writes(
 ) -> None:
     """And what it gets ready meanwhile is committed along."""
     seen = statements(store)
-    monkeypatch.setattr(database, "MOMENT", 60.0)
+    monkeypatch.setattr(database_turns, "MOMENT", 60.0)
     monkeypatch.setattr(store._database, "_do", None)  # the thread
     making = asyncio.create_task(store.create_along(an_upload("a"), nothing))
-    await turns_until(lambda: store._database._waiting_since is not None)
+    await turns_until(lambda: store._database._turns._locked_since is not None)
     with pytest.raises(UploadNotFound):
         await store.get("a")
     others = [asyncio.create_task(store.create(an_upload(name))) for name in "bc"]
-    await turns_until(lambda: len(store._database._turn) == 3)
+    await turns_until(lambda: len(store._database._turns._waiting) == 3)
     assert not making.done()
     locked.execute("COMMIT")
     assert [made.version for made in await asyncio.gather(making, *others) if made is not None] == [1, 1, 1]
@@ -172,11 +202,41 @@ async def test_the_loop_goes_on_while_another_process_writes(
     monkeypatch.undo()
 
 
+async def test_it_looks_in_each_turn_whether_another_process_is_done(
+    store: SqliteSessions, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_turns, "AGAIN", 60.0)
+    monkeypatch.setattr(database_turns, "MOMENT", 60.0)
+    making = asyncio.create_task(store.create(an_upload("a")))
+    await turns_until(lambda: store._database._turns._locked_since is not None)
+    locked.execute("COMMIT")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert making.done()
+
+
+async def test_it_looks_less_often_where_another_process_is_long_at_it(
+    store: SqliteSessions, locked: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_turns, "MOMENT", 60.0)
+    seen = statements(store)
+    making = asyncio.create_task(store.create(an_upload("a")))
+    await turns_until(lambda: store._database._turns._locked_since is not None)
+    monkeypatch.setattr(database_turns, "AGAIN", 0.05)
+    await asyncio.sleep(0.06)
+    before = len(seen)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(seen) - before < 10
+    locked.execute("COMMIT")
+    assert (await making).version == 1
+
+
 async def test_one_that_waits_for_another_process_is_carried_out_before_it_closes(
     store: SqliteSessions, locked: sqlite3.Connection
 ) -> None:
     making = asyncio.create_task(store.create(an_upload("a")))
-    await turns_until(lambda: store._database._waiting_since is not None)
+    await turns_until(lambda: store._database._turns._locked_since is not None)
     closing = asyncio.create_task(store.close())
     await turns_until(lambda: not store._database._open)
     locked.execute("COMMIT")
@@ -190,14 +250,14 @@ async def test_a_lease_runs_from_when_it_is_stored_however_long_that_waits(
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(store, "_clock", lambda: now[0])
-    monkeypatch.setattr(database, "MOMENT", 60.0)
+    monkeypatch.setattr(database_turns, "MOMENT", 60.0)
     free = await store.create(an_upload("a"))
     other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     leased = an_upload("b").acquired(lease_id="l", holder="h", ttl=3.0)
     taking = asyncio.create_task(store.swap(free, free.acquired(lease_id="l", holder="h", ttl=3.0)))
     making = asyncio.create_task(store.create(leased))
-    await turns_until(lambda: store._database._waiting_since is not None)
+    await turns_until(lambda: store._database._turns._locked_since is not None)
     now[0] += 100
     other.execute("COMMIT")
     other.close()

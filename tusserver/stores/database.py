@@ -5,8 +5,8 @@
   change has to reach the disk, it makes those too (see ``here``), and the thread does the checkpoints.
   It does so while the thread has nothing to write, so that nobody overtakes a change that was asked for before.
 * What comes together is committed together, and nothing is answered before it is committed. While one commit waits for
-  the disk, work queues up, and the thread takes all of it into the next transaction; the loop takes what it has found
-  ready in one turn. Most of what a small change costs is its transaction.
+  the disk, work queues up, and the thread takes all of it into the next transaction; the loop waits for a few turns
+  while each brings more. Most of what a small change costs is its transaction.
 * One that refuses leaves nothing behind for the others in its transaction. After an error each is carried out again, by
   itself.
 """
@@ -26,7 +26,8 @@ from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
-from tusserver.stores.database_work import Job, begin, carry_out, move_log, transaction
+from tusserver.stores.database_turns import Turns
+from tusserver.stores.database_work import Job, carry_out, hand_over, move_log, transaction
 from tusserver.stores.here import Here
 from tusserver.stores.lock_file import LockFile
 
@@ -37,16 +38,6 @@ CHECKPOINT: Final = 1000
 
 BATCH: Final = 200
 """Pieces of work in one transaction at most: other processes wait meanwhile."""
-
-TOGETHER: Final = 32
-"""The same where the loop does it, which has other things to do as well."""
-
-AGAIN: Final = 0.001
-"""Seconds after which the loop looks again whether another process's transaction is over. It does other things
-meanwhile, and what it gets ready joins what waits."""
-
-MOMENT: Final = 0.05
-"""Seconds that the loop waits so: nearly all are over by then."""
 
 
 class Database:
@@ -63,8 +54,7 @@ class Database:
         self._connection: sqlite3.Connection
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
-        self._turn: list[Job] = []
-        self._waiting_since: float | None = None
+        self._turns: Turns
         self._here = Here(not durable)
         self._queued = 0
         self._unmoved = 0
@@ -82,15 +72,14 @@ class Database:
         except asyncio.CancelledError:
             self._queue.put(None)
             raise
+        self._turns = Turns(self._connection, self._here, self._count)
         self._open = True
 
     async def close(self) -> None:
         """Carry out what is queued, for BUSY seconds at most, and disconnect."""
         if self._open:
             self._open = False
-            while self._turn:
-                self._carry_out_turn()
-                await asyncio.sleep(0 if self._waiting_since is None else AGAIN)
+            await self._turns.finish()
             self._queue.put(None)
             await asyncio.wait({self._ended}, timeout=BUSY)
 
@@ -115,7 +104,7 @@ class Database:
         """
         if self._at_once:
             try:
-                result: T = await self._in_turn(work)
+                result: T = await self._turns.add(work)
                 return result
             except sqlite3.Error:  # most likely another process writes: the thread can wait
                 pass
@@ -127,7 +116,7 @@ class Database:
         if not self._at_once:
             return None
         try:
-            result: T = await self._in_turn(work)
+            result: T = await self._turns.add(work)
             return result
         except sqlite3.Error:
             return None
@@ -135,43 +124,6 @@ class Database:
     @property
     def _at_once(self) -> bool:
         return self._open and self._queued == 0 and self._here.now
-
-    def _in_turn(self, work: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
-        """Do it in the loop, in one transaction with what else it has found ready in this turn."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        if not self._turn:
-            self._loop.call_soon(self._take_turn)
-        self._turn.append(Job(work, True, answer))
-        return answer
-
-    def _take_turn(self) -> None:
-        self._carry_out_turn()
-        if self._turn:
-            self._loop.call_later(0 if self._waiting_since is None else AGAIN, self._take_turn)
-
-    def _carry_out_turn(self) -> None:
-        batch = [job for job in self._turn[:TOGETHER] if not job.answer.done()]
-        del self._turn[:TOGETHER]
-        if batch and self._begun(batch):  # not every one was cancelled
-            self._here.do(partial(carry_out, self._connection, batch, writes=True))
-            _hand_over(batch)
-            self._count(len(batch))
-
-    def _begun(self, batch: list[Job]) -> bool:
-        """Whether a transaction is begun; where another process writes, the batch is put back to wait for it."""
-        try:
-            begin(self._connection)
-        except sqlite3.Error as error:
-            now = time.monotonic()
-            self._waiting_since = now if self._waiting_since is None else self._waiting_since
-            if code_of(error) == sqlite3.SQLITE_BUSY and now < self._waiting_since + MOMENT:
-                self._turn = batch + self._turn
-                return False
-            for job in batch:  # the thread waits longer, and has the words for what is wrong
-                job.error = error
-            _hand_over(batch)
-        self._waiting_since = None
-        return self._connection.in_transaction
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         if not self._open:
@@ -217,7 +169,7 @@ class Database:
                     self._here.there(partial(carry_out, connection, batch, writes=True))
             else:
                 carry_out(connection, batch, writes=False)
-            self._tell(_hand_over, batch)
+            self._tell(hand_over, batch)
         for each in (lock, connection, connected.result):  # here, since that looks at the files once more
             each.close()
         self._tell(self._end)
@@ -282,8 +234,3 @@ def _write_ahead(connection: sqlite3.Connection) -> str:
             if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-
-
-def _hand_over(batch: list[Job]) -> None:
-    for job in batch:
-        job.hand_over()

@@ -52,6 +52,12 @@ class Job(msgspec.Struct, eq=False):
             self.answer.set_result(self.result)
 
 
+def hand_over(batch: list[Job]) -> None:
+    """Tell all who wait, in the loop."""
+    for job in batch:
+        job.hand_over()
+
+
 def begin(connection: sqlite3.Connection) -> None:
     """Begin a transaction that writes. Raises sqlite3.OperationalError, which is BUSY where another process writes."""
     connection.execute("BEGIN IMMEDIATE")
