@@ -26,8 +26,9 @@ from typing import Any, Final, TypeVar
 
 from tusserver.protocol.refusals import StoreUnavailable
 from tusserver.stores.database_errors import BUSY, code_of, explained
+from tusserver.stores.database_log import Log
 from tusserver.stores.database_turns import Turns
-from tusserver.stores.database_work import Job, carry_out, hand_over, move_log, transaction
+from tusserver.stores.database_work import Job, carry_out, hand_over, transaction
 from tusserver.stores.here import Here
 from tusserver.stores.lock_file import LockFile
 
@@ -55,9 +56,12 @@ class Database:
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
         self._turns: Turns
+        self._log: Log
         self._here = Here(not durable)
+        self._lock = self._lock_file()
         self._queued = 0
         self._unmoved = 0
+        self._log_is_due = False
 
     async def start(self) -> None:
         """Connect. Raises StoreUnavailable."""
@@ -72,7 +76,7 @@ class Database:
         except asyncio.CancelledError:
             self._queue.put(None)
             raise
-        self._turns = Turns(self._connection, self._here, self._count)
+        self._turns = Turns(self._connection, self._lock_file(), self._here, self._count)
         self._open = True
 
     async def close(self) -> None:
@@ -146,32 +150,38 @@ class Database:
         self._unmoved += changes
         if self._unmoved >= CHECKPOINT:
             self._unmoved = 0
-            checkpoint = Job(move_log, False, self._loop.create_future())
-            checkpoint.answer.add_done_callback(asyncio.Future.exception)  # the next one moves what this one has not
-            self._queue.put(checkpoint)
+            self._log_is_due = True
+            self._queue.put(Job(lambda _: None, False, self._loop.create_future()))  # wakes the thread
+
+    def _lock_file(self) -> LockFile:
+        return LockFile(self._path.with_name(f"{self._path.name}-lock"))
 
     # On the thread
 
     def _serve(self, connected: Job) -> None:
         try:
             connection = self._connect()
+            self._log = Log(self._path, self._lock)
             connected.result = self._connect_loop()
         except Exception as error:
             connected.error = error
             self._tell(connected.hand_over)
             return
         self._tell(connected.hand_over)
-        lock = LockFile(self._path.with_name(f"{self._path.name}-lock"))
         for batch in self._batches():
             if any(job.writes for job in batch):
-                with lock:
+                with self._lock:
                     self._add_what_waits(batch)
                     self._here.there(partial(carry_out, connection, batch, writes=True))
             else:
                 carry_out(connection, batch, writes=False)
             self._tell(hand_over, batch)
-        for each in (lock, connection, connected.result):  # here, since that looks at the files once more
-            each.close()
+            if self._log_is_due:
+                self._log_is_due = False
+                with contextlib.suppress(sqlite3.Error):  # the next time moves what this one does not
+                    self._log.move()
+        for each in (self._lock, self._log, connection, connected.result):
+            each.close()  # here, since that looks at the files once more
         self._tell(self._end)
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:

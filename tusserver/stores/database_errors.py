@@ -11,6 +11,12 @@ BUSY: Final = 10.0
 """Seconds to wait for other processes that write to the database."""
 
 
+class Busy(sqlite3.OperationalError):
+    """Somebody else is at the database."""
+
+    sqlite_errorcode = sqlite3.SQLITE_BUSY
+
+
 def explained(error: Exception, name: str) -> Refusal:
     """The refusal for an error of the database called ``name``, with what to do about it."""
     code = sqlite3.SQLITE_CANTOPEN if isinstance(error, OSError) else code_of(error)

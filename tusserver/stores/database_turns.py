@@ -14,9 +14,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from tusserver.stores.database_errors import code_of
+from tusserver.stores.database_errors import Busy, code_of
 from tusserver.stores.database_work import Job, begin, carry_out, hand_over
 from tusserver.stores.here import Here
+from tusserver.stores.lock_file import LockFile
 
 TURNS: Final = 3
 """Turns of the loop for which a transaction waits for more to join it, as long as each brings some."""
@@ -33,11 +34,12 @@ MOMENT: Final = 0.05
 
 
 class Turns:
-    """``connection``: the loop's own, which waits for nobody. ``made`` is told after each transaction of how many
-    changes it was."""
+    """``connection``: the loop's own, which waits for nobody. ``lock``: likewise, of the file by which all who change
+    the database take turns. ``made`` is told after each transaction of how many changes it was."""
 
-    def __init__(self, connection: sqlite3.Connection, here: Here, made: Callable[[int], None]) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: LockFile, here: Here, made: Callable[[int], None]) -> None:
         self._connection = connection
+        self._lock = lock
         self._here = here
         self._made = made
         self._loop = asyncio.get_running_loop()
@@ -57,6 +59,7 @@ class Turns:
         while self._waiting:
             self._carry_out()
             await asyncio.sleep(0 if self._locked_since is None else AGAIN)
+        self._lock.close()
 
     def _gather(self, before: int, turns: int) -> None:
         """Let the loop turn once more where it has just brought some who join."""
@@ -80,13 +83,14 @@ class Turns:
         del self._waiting[:TOGETHER]
         if batch and self._begun(batch):  # not every one was cancelled
             self._here.do(partial(carry_out, self._connection, batch, writes=True))
+            self._lock.leave()
             hand_over(batch)
             self._made(len(batch))
 
     def _begun(self, batch: list[Job]) -> bool:
-        """Whether a transaction is begun; where another process writes, the batch is put back to wait for it."""
+        """Whether a transaction is begun; where somebody else is at the database, the batch is put back to wait."""
         try:
-            begin(self._connection)
+            self._begin()
         except sqlite3.Error as error:
             now = time.monotonic()
             self._locked_since = now if self._locked_since is None else self._locked_since
@@ -98,3 +102,12 @@ class Turns:
             hand_over(batch)
         self._locked_since = None
         return self._connection.in_transaction
+
+    def _begin(self) -> None:
+        if not self._lock.enter_at_once():
+            raise Busy
+        try:
+            begin(self._connection)
+        except sqlite3.Error:
+            self._lock.leave()
+            raise

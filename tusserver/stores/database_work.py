@@ -6,17 +6,11 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from tusserver.stores.database_errors import BUSY, code_of
-
-LONG: Final = 4000
-"""Pages that the write-ahead log may have while others go on adding to it."""
-
-BRIEF: Final = 0.05
-"""Seconds that all who write are held up at most by somebody who reads for long."""
+from tusserver.stores.database_errors import code_of
 
 
 class Job(msgspec.Struct, eq=False):
@@ -107,19 +101,3 @@ def _one_by_one(connection: sqlite3.Connection, batch: list[Job], error: Excepti
             job.error = error
         else:
             carry_out(connection, [job], writes=job.writes)
-
-
-def move_log(connection: sqlite3.Connection) -> None:
-    """Move the write-ahead log into the database, while others go on.
-
-    SQLite lets the log begin anew only where nobody has added to it meanwhile. Where it has become LONG, somebody
-    always does: then they wait until the last of it is moved. (What SQLite says of it leaves out what was added.)
-    """
-    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    if pages <= LONG:
-        return
-    connection.execute(f"PRAGMA busy_timeout = {BRIEF * 1000:.0f}")
-    try:
-        connection.execute("PRAGMA wal_checkpoint(RESTART)")
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {BUSY * 1000:.0f}")

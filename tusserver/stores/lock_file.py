@@ -40,15 +40,26 @@ class LockFile:
 
     def __enter__(self) -> None:
         """Wait for the others."""
+        if not self.enter_at_once() and self._file is not None:
+            with suppress(OSError):
+                self._wait(self._file)
+
+    def __exit__(self, *of_no_matter: object) -> None:
+        """See ``leave``."""
+        self.leave()
+
+    def enter_at_once(self) -> bool:
+        """Whether one may be inside without waiting for anybody; and then one is, until ``leave``."""
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._wait(self._file)
+                return False
+        return True
 
-    def __exit__(self, *of_no_matter: object) -> None:
+    def leave(self) -> None:
         """Let the next one in."""
         if self._file is not None:
             with suppress(OSError):
@@ -61,4 +72,4 @@ class LockFile:
         try:
             self._waiting.result(PATIENCE)
         except TimeoutError:
-            self._waiting.add_done_callback(self.__exit__)
+            self._waiting.add_done_callback(lambda _: self.leave())
