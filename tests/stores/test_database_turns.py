@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tusserver.protocol.upload import Upload
 from tusserver.stores import database_turns
 from tusserver.stores.base import Conflict, Query
 from tusserver.stores.database_turns import TOGETHER, TURNS
+from tusserver.stores.lock_file import LockFile
 from tusserver.stores.sqlite import SqliteSessions
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +200,29 @@ async def test_the_loop_goes_on_while_another_process_writes(
     locked.execute("COMMIT")
     assert [made.version for made in await asyncio.gather(making, *others) if made is not None] == [1, 1, 1]
     assert seen.count("COMMIT") == 1
+    monkeypatch.undo()
+
+
+async def test_it_takes_turns_with_others_by_the_lock_file(
+    store: SqliteSessions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_turns, "MOMENT", 60.0)
+    monkeypatch.setattr(store._database, "_do", None)  # the thread
+    with closing(LockFile(tmp_path / "s.db-lock")) as other:
+        assert other.enter_at_once()
+        making = asyncio.create_task(store.create(an_upload("a")))
+        await turns_until(lambda: store._database._turns._locked_since is not None)
+        assert not making.done()
+        other.leave()
+        assert (await making).version == 1
+
+        def put() -> None:
+            assert not other.enter_at_once()
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await store.create_along(an_upload("b"), put)
+        assert other.enter_at_once()
     monkeypatch.undo()
 
 

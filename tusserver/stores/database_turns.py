@@ -82,8 +82,10 @@ class Turns:
         batch = [job for job in self._waiting[:TOGETHER] if not job.answer.done()]
         del self._waiting[:TOGETHER]
         if batch and self._begun(batch):  # not every one was cancelled
-            self._here.do(partial(carry_out, self._connection, batch, writes=True))
-            self._lock.leave()
+            try:
+                self._here.do(partial(carry_out, self._connection, batch, writes=True))
+            finally:
+                self._lock.leave()
             hand_over(batch)
             self._made(len(batch))
 
