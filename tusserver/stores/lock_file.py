@@ -50,20 +50,23 @@ class LockFile:
 
     def enter_at_once(self) -> bool:
         """Whether one may be inside without waiting for anybody; and then one is, until ``leave``."""
-        with suppress(OSError):
+        try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # there can be no such lock
+            return True
         return True
 
     def leave(self) -> None:
         """Let the next one in."""
-        if self._file is not None:
-            with suppress(OSError):
+        try:
+            if self._file is not None:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
+        except OSError:  # there has been none
+            return
 
     def _wait(self, file: int) -> None:
         if self._waiting is not None and not self._waiting.done():
