@@ -107,6 +107,16 @@ async def test_whoever_changes_something_never_begins_the_log_which_waits_for_th
     await store.close()
 
 
+async def test_a_version_that_somebody_sets_meanwhile_stays(tmp_path: Path) -> None:
+    store = SqliteSessions(tmp_path / "s.db", durable=False)
+    await store.start()
+    with closing(connected(tmp_path)) as newer:
+        with log_of(tmp_path, at={"PASSIVE": lambda: newer.execute("PRAGMA user_version = 1000")}) as log:
+            log.move()
+        assert newer.execute("PRAGMA user_version").fetchone() == (1000,)
+    await store.close()
+
+
 async def test_somebody_who_reads_for_long_holds_up_changes_for_a_moment_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from tusserver.stores.database_work import transaction
 from tusserver.stores.lock_file import LockFile
 
 LONG: Final = 4000
@@ -39,13 +40,18 @@ class Log:
         """Move it into the database, and begin it anew where it is LONG. Raises sqlite3.Error."""
         self._reader.execute("BEGIN")
         try:
-            (version,) = self._reader.execute("PRAGMA user_version").fetchone()
+            self._reader.execute("PRAGMA user_version").fetchone()
             _, pages, _ = self._mover.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             with self._lock:
                 if pages > LONG:
                     self._reader.execute("COMMIT")
                     self._mover.execute("PRAGMA wal_checkpoint(RESTART)")
-                self._mover.execute(f"PRAGMA user_version = {version}")  # which is written, whatever it was
+                self._add()
         finally:
             if self._reader.in_transaction:
                 self._reader.execute("COMMIT")
+
+    def _add(self) -> None:
+        with transaction(self._mover):  # a newer version of the server may just be setting another one
+            (version,) = self._mover.execute("PRAGMA user_version").fetchone()
+            self._mover.execute(f"PRAGMA user_version = {version}")  # which is written, whatever it was
